@@ -1,0 +1,115 @@
+"""The one stream of platform events: everything that happens to an environment, typed.
+
+Times are epoch seconds (float), durations milliseconds. Field names and the order of events are AWS's
+(reference/extensions-telemetry.md §5). Log lines, the Telemetry API, metrics and the console's timeline read this stream.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Status(StrEnum):
+    SUCCESS = "success"
+    FAILURE = "failure"
+    ERROR = "error"
+    TIMEOUT = "timeout"
+
+
+class Phase(StrEnum):
+    INIT = "init"
+    INVOKE = "invoke"
+    """A suppressed init: run again inside the first invoke."""
+
+
+class InitializationType(StrEnum):
+    ON_DEMAND = "on-demand"
+    PROVISIONED_CONCURRENCY = "provisioned-concurrency"
+    SNAP_START = "snap-start"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InitStart:
+    time: float
+    phase: Phase
+    initialization_type: InitializationType
+    runtime_version: str | None
+    """E.g. `python:3.12.v1`; None for OS-only runtimes."""
+    runtime_version_arn: str | None
+    function_name: str
+    function_version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InitRuntimeDone:
+    time: float
+    phase: Phase
+    initialization_type: InitializationType
+    status: Status
+    error_type: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InitReport:
+    time: float
+    phase: Phase
+    initialization_type: InitializationType
+    status: Status
+    duration_ms: float
+    error_type: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    time: float
+    request_id: str
+    version: str
+    trace_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuntimeDone:
+    time: float
+    request_id: str
+    status: Status
+    duration_ms: float
+    produced_bytes: int
+    error_type: str | None = None
+    trace_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """Ends an invocation; `init_duration_ms` only on the first one of an environment whose Init ran outside it."""
+
+    time: float
+    request_id: str
+    status: Status
+    duration_ms: float
+    billed_duration_ms: int
+    memory_size_mib: int
+    max_memory_used_mib: int
+    init_duration_ms: float | None = None
+    error_type: str | None = None
+    trace_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """A line the platform itself adds, e.g. `<ISO>Z <request id> Task timed out after 3.00 seconds`."""
+
+    time: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShutdownDone:
+    """The environment is gone; no log line, read by metrics and the console."""
+
+    time: float
+    reason: str
+    duration_ms: float
+
+
+PlatformEvent = InitStart | InitRuntimeDone | InitReport | Start | RuntimeDone | Report | Fault | ShutdownDone

@@ -1,0 +1,24 @@
+"""Bytes by content: deployment packages. Files on one machine, an object store in a cluster."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+
+class Blobs(Protocol):
+    """A blob's name is the hex SHA-256 of its bytes; the same bytes are kept once."""
+
+    async def put(self, data: bytes) -> str:
+        """Keep the bytes durably and return their name."""
+        ...
+
+    async def path(self, name: str) -> Path:
+        """A local, read-only file holding the blob.
+
+        Raises:
+            KeyError: no such blob.
+        """
+        ...
+
+    async def delete(self, name: str) -> None: ...
