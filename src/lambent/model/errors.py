@@ -84,7 +84,7 @@ class ServiceUnavailable(ApiError):
 class NotImplementedByLambent(ApiError):
     """A feature or operation of AWS that Lambent refuses by name; listed in docs/compatibility.md."""
 
-    code, status = "NotImplementedException", 501
+    code, status = "NotImplementedException", 400
 
 
 class FunctionError(Exception):
