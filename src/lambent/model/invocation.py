@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import NewType
 
 from lambent.model.arn import FunctionArn
+from lambent.model.function import FunctionVersion
 
 RequestId = NewType("RequestId", str)
 EnvironmentId = NewType("EnvironmentId", str)
@@ -22,6 +23,17 @@ class InvokeRequest:
     """Decoded JSON of the caller's X-Amz-Client-Context."""
     trace_id: str | None = None
     wants_log_tail: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """What an invocation runs: one version, in environments that are shared by all with the same `pool_key`.
+
+    The key changes with anything an environment is made from, so an update never meets an older environment.
+    """
+
+    version: FunctionVersion
+    pool_key: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,175 @@
+"""From what a caller names to the version that runs: qualifiers, aliases and their weights, states.
+
+Records are cached until the store says that they have changed, so a warm invoke reads nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+
+from lambent.model.arn import LATEST, FunctionArn
+from lambent.model.errors import ApiError, ResourceConflict, ResourceNotFound
+from lambent.model.function import (
+    Alias,
+    FunctionRecord,
+    FunctionVersion,
+    State,
+    UpdateStatus,
+    function_key,
+    version_key,
+)
+from lambent.model.invocation import Target
+from lambent.ports.store import Store
+
+
+class NoPublishedVersion(ApiError):
+    code, status = "NoPublishedVersionException", 400
+
+
+@dataclass(frozen=True, slots=True)
+class _Split:
+    """An alias that sends a share of its invokes to a second version."""
+
+    main: Target
+    additional: Target
+    weight: float
+
+
+class Resolver:
+    """Resolves function names to targets; `changed` hears of every function record that was written or removed."""
+
+    def __init__(
+        self,
+        store: Store,
+        changed: Callable[[FunctionArn, FunctionRecord | None, frozenset[str]], None],
+        *,
+        draw: Callable[[], float] = random.random,
+    ) -> None:
+        self._store = store
+        self._changed = changed
+        self._draw = draw
+        self._cache: dict[FunctionArn, Target | _Split] = {}
+        self._by_function: dict[FunctionArn, set[FunctionArn]] = {}
+
+    async def resolve(self, function: FunctionArn) -> Target:
+        """The version to run for this (perhaps qualified) function.
+
+        Raises:
+            ResourceNotFound: no such function, version or alias.
+            ResourceConflict: it exists and cannot be invoked in its state.
+        """
+        found = self._cache.get(function)
+        if found is None:
+            found = await self._look_up(function)
+        if isinstance(found, _Split):
+            return found.additional if self._draw() < found.weight else found.main
+        return found
+
+    def forget(self, key: str) -> None:
+        """Called for each change below `function/`: what was cached of that function is stale."""
+        _, account, region, name = key.split("/")
+        function = FunctionArn(region, account, name)
+        for cached in self._by_function.pop(function, ()):
+            self._cache.pop(cached, None)
+
+    async def refresh(self, key: str) -> None:
+        """Tell `changed` what a function record holds now and which pools may go on serving it."""
+        _, account, region, name = key.split("/")
+        entry = await self._store.get(key)
+        record = msgspec.json.decode(entry.value, type=FunctionRecord) if entry else None
+        keep: set[str] = set()
+        if record is not None:
+            keep.add(pool_key(serving(record)))
+            for number in record.versions:
+                published = await self._published(record, number)
+                if published is not None:
+                    keep.add(pool_key(published))
+        self._changed(FunctionArn(region, account, name), record, frozenset(keep))
+
+    async def _look_up(self, function: FunctionArn) -> Target | _Split:
+        entry = await self._store.get(function_key(function.account, function.region, function.name))
+        if entry is None:
+            raise _not_found(function)
+        record = msgspec.json.decode(entry.value, type=FunctionRecord)
+        target = await self._target(record, function)
+        self._cache[function] = target
+        self._by_function.setdefault(function.unqualified, set()).add(function)
+        return target
+
+    async def _target(self, record: FunctionRecord, function: FunctionArn) -> Target | _Split:
+        qualifier = function.qualifier or LATEST
+        if qualifier == LATEST:
+            return _checked(serving(record))
+        if qualifier == "$LATEST.PUBLISHED":
+            raise NoPublishedVersion(f"No version of {function.unqualified} is published to $LATEST.PUBLISHED")
+        alias = record.aliases.get(qualifier)
+        if alias is not None:
+            return await self._alias_target(record, alias, function)
+        return await self._version_target(record, qualifier, function)
+
+    async def _alias_target(self, record: FunctionRecord, alias: Alias, function: FunctionArn) -> Target | _Split:
+        main = await self._version_target(record, alias.function_version, function)
+        for number, weight in alias.additional_weights.items():
+            return _Split(main, await self._version_target(record, number, function), weight)
+        return main
+
+    async def _version_target(self, record: FunctionRecord, version: str, function: FunctionArn) -> Target:
+        if version == LATEST:
+            return _checked(serving(record))
+        published = await self._published(record, int(version)) if version.isascii() and version.isdigit() else None
+        if published is None:
+            raise _not_found(function)
+        return _checked(published)
+
+    async def _published(self, record: FunctionRecord, number: int) -> FunctionVersion | None:
+        if number not in record.versions:
+            return None
+        latest = record.latest
+        entry = await self._store.get(version_key(latest.account, latest.region, latest.name, number))
+        return msgspec.json.decode(entry.value, type=FunctionVersion) if entry else None
+
+
+def serving(record: FunctionRecord) -> FunctionVersion:
+    """What $LATEST runs now: while an update is in progress, still the configuration before it."""
+    is_updating = record.latest.last_update_status is not UpdateStatus.SUCCESSFUL
+    return record.serving if record.serving is not None and is_updating else record.latest
+
+
+def pool_key(version: FunctionVersion) -> str:
+    """A digest of all that an environment is made from."""
+    made_from = (
+        str(version.qualified_arn),
+        version.code_blob,
+        version.runtime,
+        version.handler,
+        version.role,
+        version.timeout_s,
+        version.memory_mib,
+        version.ephemeral_storage_mib,
+        sorted((version.environment or {}).items()),
+        version.layers,
+        version.logging,
+        version.last_modified,
+    )
+    return hashlib.sha256(msgspec.json.encode(made_from)).hexdigest()
+
+
+def _checked(version: FunctionVersion) -> Target:
+    if version.state is State.PENDING:
+        raise ResourceConflict(
+            "The operation cannot be performed at this time. The function is currently in the following state: Pending"
+        )
+    if version.state is State.FAILED:
+        raise ResourceConflict(
+            "The operation cannot be performed at this time. The function is currently in the following state: Failed"
+        )
+    return Target(version=version, pool_key=pool_key(version))
+
+
+def _not_found(function: FunctionArn) -> ResourceNotFound:
+    return ResourceNotFound(f"Function not found: {function.qualified(function.qualifier or LATEST)}")

@@ -1,0 +1,42 @@
+"""The environments of one version: who is idle, who waits, and whether a new one is needed. Starts and stops nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass, field
+
+from lambent.manager.keep_alive import Idle
+from lambent.model.function import FunctionVersion
+from lambent.model.invocation import EnvironmentId
+
+
+@dataclass(slots=True)
+class Pool:
+    """`idle` is a stack, so that the most recently used environment is used again and the others can grow old."""
+
+    version: FunctionVersion
+    idle: dict[EnvironmentId, Idle] = field(default_factory=dict)
+    waiters: deque[asyncio.Future[EnvironmentId]] = field(default_factory=deque)
+    starting: set[EnvironmentId] = field(default_factory=set)
+    responded: set[EnvironmentId] = field(default_factory=set)
+    """Environments whose caller has its answer and whose runtime is about to ask for more."""
+    is_retired: bool = False
+
+    def take_idle(self) -> EnvironmentId | None:
+        return self.idle.popitem()[0] if self.idle else None
+
+    def next_waiter(self) -> asyncio.Future[EnvironmentId] | None:
+        while self.waiters:
+            waiter = self.waiters.popleft()
+            if not waiter.done():
+                return waiter
+        return None
+
+    def needs_another(self) -> bool:
+        """Whether those who wait outnumber the environments that are on their way."""
+        return sum(not waiter.done() for waiter in self.waiters) > len(self.starting)
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.idle or self.waiters or self.starting or self.responded)

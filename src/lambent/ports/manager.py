@@ -1,0 +1,35 @@
+"""The worker manager as the invoker sees it: environments are leased."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+from lambent.model.arn import FunctionArn
+from lambent.model.invocation import InvokeRequest, InvokeResult, Target
+
+
+class Lease(Protocol):
+    async def invoke(self, request: InvokeRequest) -> InvokeResult:
+        """Run one invocation in the leased environment. Raises PlatformError when it is lost."""
+        ...
+
+
+class Manager(Protocol):
+    def lease(self, target: Target) -> AbstractAsyncContextManager[Lease]:
+        """An environment of the target for one invocation: a warm one, or a new one once its Init is over.
+
+        Raises (on entering):
+            TooManyRequests: no concurrency is left, or no room on any worker.
+            PlatformError: an environment could not be made.
+        """
+        ...
+
+    def reserve(self, function: FunctionArn, concurrency: int | None) -> None:
+        """Note the reserved concurrency of an unqualified function; None for none."""
+        ...
+
+    def retire(self, function: FunctionArn, *, keep: Collection[str]) -> None:
+        """Let go of a function's environments but those of the pools in `keep`: idle ones now, busy ones when done."""
+        ...

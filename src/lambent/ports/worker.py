@@ -1,0 +1,48 @@
+"""The host's side as the manager sees it: environments are started, invoked and stopped by id."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from lambent.model.errors import PlatformError
+from lambent.model.function import FunctionVersion
+from lambent.model.invocation import EnvironmentId, InvokeRequest, InvokeResult
+
+
+class WorkerListener(Protocol):
+    """What a worker tells its manager. Called in the event loop; must return at once."""
+
+    def environment_settled(self, environment_id: EnvironmentId) -> None:
+        """The environment waits for its next invocation."""
+        ...
+
+    def environment_gone(self, environment_id: EnvironmentId, error: PlatformError | None) -> None:
+        """The environment exists no more; `error` tells why, where it could not even be made."""
+        ...
+
+
+class Worker(Protocol):
+    def listen(self, listener: WorkerListener) -> None: ...
+
+    def start(self, version: FunctionVersion) -> EnvironmentId:
+        """Begin the Init of a new environment and return its id at once; the listener hears how it went."""
+        ...
+
+    async def invoke(self, environment_id: EnvironmentId, request: InvokeRequest) -> InvokeResult:
+        """Run one invocation in a settled environment; returns as soon as the caller can be answered.
+
+        The environment is busy until the listener hears `environment_settled` (or `environment_gone`) again, whether
+        or not this call is cancelled.
+
+        Raises:
+            PlatformError: the environment is gone.
+        """
+        ...
+
+    def stop(self, environment_id: EnvironmentId) -> None:
+        """Begin the Shutdown of an environment."""
+        ...
+
+    def memory_available_mib(self) -> int:
+        """What this host can still give to new environments."""
+        ...

@@ -1,0 +1,300 @@
+"""One execution environment: performs what its lifecycle decides, in a sandbox, on a clock, over sockets.
+
+The machine in `lifecycle` says what; this file does it. It is fed by the Runtime API (`runtime_api`), by the sandbox
+(processes that end), by timers and by the worker; `reporter` tells the world.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import assert_never
+
+from lambent.http.server import Exchange
+from lambent.model.errors import FunctionError, PlatformError
+from lambent.model.events import Phase
+from lambent.model.function import FunctionVersion
+from lambent.model.invocation import EnvironmentId, InvokeRequest, InvokeResult
+from lambent.model.limits import INIT_TIMEOUT_S
+from lambent.worker import lifecycle as life
+from lambent.worker.invocation import Invocation
+from lambent.worker.lifecycle import Lifecycle, State
+from lambent.worker.outcomes import exit_reason
+from lambent.worker.reporter import Reporter
+from lambent.worker.sandbox.client import Sandbox
+from lambent.worker.sandbox.plan import ProcessPlan
+from lambent.worker.sandbox.wire import ExitStatus
+
+log = logging.getLogger(__name__)
+
+FREEZE_AFTER_S = 0.01
+"""An environment in steady use is not frozen between invokes that follow each other within this grace."""
+
+_KILLED = exit_reason(code=None, signum=9)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notices:
+    """What the worker wants to hear of an environment."""
+
+    settled: Callable[[EnvironmentId], None]
+    gone: Callable[[EnvironmentId], None]
+
+
+class Environment:
+    """Serves one invocation at a time of one function version, in a sandbox that is already there."""
+
+    def __init__(
+        self,
+        *,
+        environment_id: EnvironmentId,
+        version: FunctionVersion,
+        sandbox: Sandbox,
+        processes: tuple[ProcessPlan, ...] | FunctionError,
+        reporter: Reporter,
+        notices: Notices,
+    ) -> None:
+        self.id = environment_id
+        self.version = version
+        self._sandbox = sandbox
+        self._processes = processes
+        self._reporter = reporter
+        self._notices = notices
+        self._loop = asyncio.get_running_loop()
+        self._lifecycle = Lifecycle()
+        self._invocation: Invocation | None = None
+        self._parked: Exchange | None = None
+        self._is_undelivered = False
+        self._is_frozen = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._freezer: asyncio.TimerHandle | None = None
+        self._stop_started = 0.0
+        self._oom_kills = 0
+        self._chores: set[asyncio.Task[None]] = set()
+        self._one_chore = asyncio.Lock()
+        sandbox.on_exit = self._process_exited
+        sandbox.on_death = self._generation_died
+
+    @property
+    def state(self) -> State:
+        return self._lifecycle.state
+
+    @property
+    def current_request_id(self) -> str | None:
+        """The invocation the runtime may answer now; None while there is none."""
+        return self._invocation.request.request_id if self._invocation else None
+
+    # What happens to it -----------------------------------------------------------------------------------------
+
+    def begin(self, *, started: float) -> None:
+        """Enter Init: the first generation's processes were started with the sandbox."""
+        self._reporter.init_started(Phase.INIT, started=started)
+        self._set_timer(INIT_TIMEOUT_S, life.InitDeadlinePassed())
+        self._refuse_unbootable()
+
+    def invoke(self, request: InvokeRequest) -> asyncio.Future[InvokeResult]:
+        """Accept one invocation in a settled environment; the future resolves when the caller can be answered."""
+        self._thaw()
+        timeout_s = self.version.timeout_s
+        answer: asyncio.Future[InvokeResult] = self._loop.create_future()
+        self._invocation = Invocation(request, answer, time.time() + timeout_s)
+        self._set_timer(timeout_s, life.InvokeDeadlinePassed())
+        self._reporter.invoke_started(request)
+        self._handle(life.InvokeAccepted())
+        return answer
+
+    def stop(self) -> None:
+        """Begin Shutdown; an invocation still running is answered with a failure."""
+        self._stop_started = time.perf_counter()
+        self._thaw()
+        self._handle(life.StopRequested())
+
+    def runtime_asked_next(self, exchange: Exchange) -> None:
+        """Park the runtime's long poll until there is an event.
+
+        Raises:
+            IllegalTransition: the runtime may not ask now.
+        """
+        is_reconnect = self._parked is None and (self.state is State.READY or self._is_undelivered)
+        commands = [] if is_reconnect else self._lifecycle.handle(life.RuntimeAskedNext())
+        self._parked = exchange
+        exchange.on_close(self._unpark)
+        for command in commands:
+            self._perform(command)
+        if self._is_undelivered:
+            self._deliver()
+
+    def runtime_said(
+        self, event: life.RuntimeResponded | life.RuntimeReportedError | life.RuntimeReportedInitError
+    ) -> None:
+        """Take the runtime's word. Raises IllegalTransition where it may not say that now."""
+        self._handle(event)
+
+    def _unpark(self) -> None:
+        self._parked = None
+
+    def _process_exited(self, name: str, status: ExitStatus) -> None:
+        if name == "runtime":
+            self._thaw()
+            self._handle_late(self._exit_of_runtime(status))
+
+    def _exit_of_runtime(self, status: ExitStatus) -> life.RuntimeExited:
+        kills = self._sandbox.oom_kills()
+        is_out_of_memory, self._oom_kills = kills > self._oom_kills, kills
+        if is_out_of_memory:
+            return life.RuntimeExited("Runtime.OutOfMemory", _KILLED)
+        if status.failure is not None:
+            return life.RuntimeExited("Runtime.InvalidEntrypoint", status.failure)
+        return life.RuntimeExited("Runtime.ExitError", exit_reason(code=status.code, signum=status.signal))
+
+    def _generation_died(self) -> None:
+        """PID 1 is gone, and all with it; if nobody here asked for that, it was killed from outside."""
+        self._process_exited("runtime", ExitStatus(signal=9))
+
+    # Decide, then act -------------------------------------------------------------------------------------------
+
+    def _handle(self, event: life.Event) -> None:
+        for command in self._lifecycle.handle(event):
+            self._perform(command)
+
+    def _handle_late(self, event: life.Event) -> None:
+        """For news that may come when it matters no more."""
+        try:
+            self._handle(event)
+        except life.IllegalTransition as exc:
+            log.debug("environment.late_news", extra={"environment_id": self.id, "event_and_state": str(exc)})
+
+    def _perform(self, command: life.Command) -> None:
+        match command:
+            case life.Deliver():
+                self._deliver()
+            case life.Answer():
+                self._answer(command)
+            case life.Finish():
+                self._finish(command)
+            case life.Settle():
+                self._settle()
+            case life.EndInit():
+                self._reporter.init_ended(command)
+                if self._invocation is None:
+                    self._clear_timer()
+            case life.Boot():
+                self._chore(self._boot(command.phase))
+            case life.Kill():
+                self._clear_timer()
+                self._chore(self._kill())
+            case life.Destroy():
+                self._chore(self._destroy())
+            case _:
+                assert_never(command)
+
+    def _deliver(self) -> None:
+        exchange, invocation = self._parked, self._invocation
+        assert invocation is not None
+        self._is_undelivered = exchange is None
+        if exchange is None:  # the long poll's connection broke: the runtime's next one takes the event
+            return
+        self._parked = None
+        request = invocation.request
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"lambda-runtime-aws-request-id", request.request_id.encode()),
+            (b"lambda-runtime-deadline-ms", b"%d" % (invocation.deadline * 1000)),
+            (b"lambda-runtime-invoked-function-arn", str(request.function).encode()),
+        ]
+        if request.trace_id:
+            headers.append((b"lambda-runtime-trace-id", request.trace_id.encode()))
+        if request.client_context:
+            headers.append((b"lambda-runtime-client-context", request.client_context.encode()))
+        exchange.respond(200, headers, request.payload)
+
+    def _answer(self, command: life.Answer) -> None:
+        invocation = self._invocation
+        assert invocation is not None
+        payload = command.payload
+        if payload is None:
+            assert command.error_type is not None
+            payload = self._reporter.failed(command.error_type, command.reason, invocation.request.request_id)
+        invocation.respond(payload, self.version.version, command.error_type)
+
+    def _finish(self, command: life.Finish) -> None:
+        invocation = self._invocation
+        assert invocation is not None
+        self._clear_timer()
+        self._reporter.invoke_ended(invocation, command)
+        invocation.finish(self._reporter.take_tail())
+        self._invocation = None
+
+    def _settle(self) -> None:
+        if self.state is State.READY:
+            self._freezer = self._loop.call_later(FREEZE_AFTER_S, self._freeze)
+        self._notices.settled(self.id)
+
+    # Chores: what takes time, one after the other ------------------------------------------------------------------
+
+    def _chore(self, work: Coroutine[None, None, None]) -> None:
+        task = self._loop.create_task(self._in_turn(work))
+        self._chores.add(task)
+        task.add_done_callback(self._chores.discard)
+
+    async def _in_turn(self, work: Coroutine[None, None, None]) -> None:
+        async with self._one_chore:
+            try:
+                await work
+            except PlatformError as exc:
+                log.error("environment.chore_failed", exc_info=exc, extra={"environment_id": self.id})
+                if self._invocation is not None:
+                    self._invocation.fail(exc)
+                self._handle_late(life.RuntimeExited("Sandbox.Failure", str(exc)))
+
+    async def _boot(self, phase: Phase) -> None:
+        self._reporter.init_started(phase, started=time.perf_counter())
+        if isinstance(self._processes, FunctionError):
+            self._refuse_unbootable()
+        elif self.state is State.RESTARTING:
+            await self._sandbox.reboot(self._processes)
+
+    def _refuse_unbootable(self) -> None:
+        if isinstance(self._processes, FunctionError):
+            self._handle(life.RuntimeExited(self._processes.error_type, self._processes.message))
+
+    async def _kill(self) -> None:
+        self._parked = None
+        await self._sandbox.kill()
+        self._oom_kills = self._sandbox.oom_kills()
+        self._handle_late(life.GenerationGone())
+
+    async def _destroy(self) -> None:
+        try:
+            self._reporter.shut_down("spindown", started=self._stop_started)
+            await self._sandbox.destroy()
+        finally:
+            self._notices.gone(self.id)
+
+    # Clocks and frost -----------------------------------------------------------------------------------------------
+
+    def _set_timer(self, delay_s: float, event: life.Event) -> None:
+        self._clear_timer()
+        self._timer = self._loop.call_later(delay_s, self._handle_late, event)
+
+    def _clear_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _freeze(self) -> None:
+        self._freezer = None
+        if self.state is State.READY:
+            self._sandbox.freeze()
+            self._is_frozen = True
+
+    def _thaw(self) -> None:
+        if self._freezer is not None:
+            self._freezer.cancel()
+            self._freezer = None
+        if self._is_frozen:
+            self._sandbox.thaw()
+            self._is_frozen = False

@@ -1,0 +1,75 @@
+"""How a failed invocation is worded: to the caller as JSON, to the log as a line (reference/lifecycle.md §3, §5)."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+from datetime import UTC, datetime
+
+from lambent.model.limits import INVOKE_RESPONSE_BYTES
+from lambent.worker.lifecycle import TIMED_OUT
+
+RESPONSE_TOO_LARGE = "Function.ResponseSizeTooLarge"
+EXITED_SILENTLY = "Runtime exited without providing a reason"
+
+_ERROR_TYPE = re.compile(r"(?:Runtime|Function)\.[A-Z][a-zA-Z]+")
+
+_SIGNAL_NAMES = {
+    signal.SIGABRT: "aborted",
+    signal.SIGBUS: "bus error",
+    signal.SIGFPE: "floating point exception",
+    signal.SIGHUP: "hangup",
+    signal.SIGILL: "illegal instruction",
+    signal.SIGINT: "interrupt",
+    signal.SIGKILL: "killed",
+    signal.SIGPIPE: "broken pipe",
+    signal.SIGQUIT: "quit",
+    signal.SIGSEGV: "segmentation fault",
+    signal.SIGSYS: "bad system call",
+    signal.SIGTERM: "terminated",
+    signal.SIGTRAP: "trace/breakpoint trap",
+    signal.SIGXCPU: "CPU time limit exceeded",
+}
+
+
+def normalize_error_type(given: str | None) -> str:
+    """What a runtime says of its error, as the platform repeats it in telemetry (runtime-api.md §2.3)."""
+    if given is None:
+        return "Runtime.Unknown"
+    if _ERROR_TYPE.fullmatch(given):
+        return given
+    return "Function.Unknown" if given.startswith("Function.") else "Runtime.Unknown"
+
+
+def exit_reason(*, code: int | None, signum: int | None) -> str:
+    """AWS's words for how a process ended; a clean exit is no reason at all."""
+    if signum is not None:
+        return f"Runtime exited with error: signal: {_SIGNAL_NAMES.get(signal.Signals(signum), f'signal {signum}')}"
+    return f"Runtime exited with error: exit status {code}" if code else EXITED_SILENTLY
+
+
+def failure_message(error_type: str, reason: str | None, *, request_id: str, timeout_s: int) -> str:
+    if error_type == TIMED_OUT:
+        return f"RequestId: {request_id} Error: Task timed out after {timeout_s:.2f} seconds"
+    return f"RequestId: {request_id} Error: {reason}"
+
+
+def failure_payload(error_type: str, message: str) -> bytes:
+    """The Invoke payload of a failure that the runtime could not report itself."""
+    return json.dumps({"errorType": error_type, "errorMessage": message}, separators=(",", ":")).encode()
+
+
+def failure_line(error_type: str, message: str, *, now: float, request_id: str, timeout_s: int) -> str:
+    """The line the platform logs for it; a timeout has its own form."""
+    if error_type == TIMED_OUT:
+        stamp = datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return f"{stamp} {request_id} Task timed out after {timeout_s:.2f} seconds\n"
+    return f"{message}\n{error_type}"
+
+
+def response_too_large() -> bytes:
+    return failure_payload(
+        RESPONSE_TOO_LARGE,
+        f"Response payload size exceeded maximum allowed payload size ({INVOKE_RESPONSE_BYTES} bytes).",
+    )

@@ -1,0 +1,159 @@
+"""What an environment tells of its phases: platform events with their times, in AWS's order, between its own output."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from math import ceil
+
+from lambent.model.events import (
+    Fault,
+    InitializationType,
+    InitReport,
+    InitRuntimeDone,
+    InitStart,
+    Phase,
+    Report,
+    RuntimeDone,
+    ShutdownDone,
+    Start,
+    Status,
+)
+from lambent.model.function import FunctionVersion
+from lambent.model.invocation import InvokeRequest
+from lambent.model.limits import INIT_TIMEOUT_S
+from lambent.ports.telemetry import LogStream
+from lambent.worker.invocation import Invocation
+from lambent.worker.lifecycle import EndInit, Finish
+from lambent.worker.outcomes import failure_line, failure_message, failure_payload
+from lambent.worker.output import Output
+
+_MIB = 1024 * 1024
+_ON_DEMAND = InitializationType.ON_DEMAND
+
+
+class Reporter:
+    """Keeps the clocks of Init and Invoke. What the function has written is always logged before what is told of it."""
+
+    def __init__(
+        self,
+        *,
+        version: FunctionVersion,
+        runtime_version: tuple[str, str] | None,
+        stream: LogStream,
+        output: Output,
+        memory_peak_bytes: Callable[[], int],
+    ) -> None:
+        self._version = version
+        self._runtime_version = runtime_version
+        self._stream = stream
+        self._output = output
+        self._memory_peak_bytes = memory_peak_bytes
+        self._init_started = 0.0
+        self._init_duration_ms: float | None = None
+        self._phase = Phase.INIT
+
+    def init_started(self, phase: Phase, *, started: float) -> None:
+        """`started` is of the performance clock: the cold start may have begun before this environment existed."""
+        self._phase, self._init_started = phase, started
+        name, arn = self._runtime_version or (None, None)
+        self._stream.emit(
+            InitStart(
+                time=time.time(),
+                phase=phase,
+                initialization_type=_ON_DEMAND,
+                runtime_version=name,
+                runtime_version_arn=arn,
+                function_name=self._version.name,
+                function_version=self._version.version,
+            )
+        )
+
+    def init_ended(self, end: EndInit) -> None:
+        phase, status, error_type = self._phase, end.status, end.error_type
+        duration_ms = (time.perf_counter() - self._init_started) * 1000
+        if phase is Phase.INIT and status is Status.TIMEOUT:
+            duration_ms = INIT_TIMEOUT_S * 1000
+        if phase is Phase.INIT and status is Status.SUCCESS:
+            self._init_duration_ms = duration_ms
+        self._output.drain_nowait()
+        now = time.time()
+        self._stream.emit(
+            InitRuntimeDone(
+                time=now, phase=phase, initialization_type=_ON_DEMAND, status=status, error_type=error_type
+            )
+        )
+        self._stream.emit(
+            InitReport(
+                time=now,
+                phase=phase,
+                initialization_type=_ON_DEMAND,
+                status=status,
+                duration_ms=duration_ms,
+                error_type=error_type,
+            )
+        )
+
+    def invoke_started(self, request: InvokeRequest) -> None:
+        self._stream.emit(
+            Start(
+                time=time.time(),
+                request_id=request.request_id,
+                version=self._version.version,
+                trace_id=request.trace_id,
+            )
+        )
+
+    def failed(self, error_type: str, reason: str | None, request_id: str) -> bytes:
+        """Log a failure the runtime could not report itself; return the caller's payload."""
+        timeout_s = self._version.timeout_s
+        message = failure_message(error_type, reason, request_id=request_id, timeout_s=timeout_s)
+        self._output.drain_nowait()
+        now = time.time()
+        line = failure_line(error_type, message, now=now, request_id=request_id, timeout_s=timeout_s)
+        self._stream.emit(Fault(time=now, text=line))
+        return failure_payload(error_type, message)
+
+    def invoke_ended(self, invocation: Invocation, end: Finish) -> None:
+        """Report an invocation. An error that the runtime reported itself shows in telemetry, not in the REPORT line."""
+        self._output.drain_nowait()
+        request, now = invocation.request, time.time()
+        duration_ms = (time.perf_counter() - invocation.started) * 1000
+        if end.status is Status.TIMEOUT:
+            duration_ms = self._version.timeout_s * 1000.0
+        init_duration_ms, self._init_duration_ms = self._init_duration_ms, None
+        self._stream.emit(
+            RuntimeDone(
+                time=now,
+                request_id=request.request_id,
+                status=Status.ERROR if invocation.error_type and end.status is Status.SUCCESS else end.status,
+                duration_ms=duration_ms,
+                produced_bytes=len(invocation.result.payload) if invocation.result else 0,
+                error_type=end.error_type or invocation.error_type,
+                trace_id=request.trace_id,
+            )
+        )
+        self._stream.emit(
+            Report(
+                time=now,
+                request_id=request.request_id,
+                status=end.status,
+                duration_ms=duration_ms,
+                billed_duration_ms=max(1, ceil(duration_ms + (init_duration_ms or 0.0))),
+                memory_size_mib=self._version.memory_mib,
+                max_memory_used_mib=min(ceil(self._memory_peak_bytes() / _MIB), self._version.memory_mib),
+                init_duration_ms=init_duration_ms,
+                error_type=end.error_type,
+                trace_id=request.trace_id,
+            )
+        )
+
+    def take_tail(self) -> bytes:
+        return self._stream.take_tail()
+
+    def shut_down(self, reason: str, *, started: float) -> None:
+        """The environment is gone: last words, then the stream ends."""
+        self._output.close()
+        duration_ms = (time.perf_counter() - started) * 1000
+        self._stream.emit(ShutdownDone(time=time.time(), reason=reason, duration_ms=duration_ms))
+        self._stream.close()

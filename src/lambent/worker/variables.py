@@ -1,0 +1,65 @@
+"""The environment variables of a runtime process (reference/runtime-api.md §6)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from lambent.model.function import FunctionVersion
+
+_OVERRIDABLE = {
+    "LANG": "en_US.UTF-8",
+    "PATH": "/var/lang/bin:/usr/local/bin:/usr/bin/:/bin:/opt/bin",
+    "LD_LIBRARY_PATH": "/var/lang/lib:/lib64:/usr/lib64:/var/runtime:/var/runtime/lib:/var/task:/var/task/lib:/opt/lib",
+    "AWS_XRAY_CONTEXT_MISSING": "LOG_ERROR",
+    "AWS_XRAY_DAEMON_ADDRESS": "169.254.100.1:2000",
+    "_AWS_XRAY_DAEMON_ADDRESS": "169.254.100.1",
+    "_AWS_XRAY_DAEMON_PORT": "2000",
+    "TZ": ":UTC",
+    "PWD": "/var/task",
+    "SHLVL": "0",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoleCredentials:
+    """What a function signs its calls to AWS services with."""
+
+    access_key_id: str
+    secret_access_key: str
+    session_token: str
+
+
+def runtime_variables(
+    version: FunctionVersion,
+    *,
+    log_stream: str,
+    runtime_api: str,
+    credentials: RoleCredentials,
+    initialization_type: str = "on-demand",
+) -> Mapping[str, str]:
+    """The customer's variables over the platform's defaults, and under what is reserved."""
+    is_managed = version.runtime is not None and not version.runtime.startswith("provided")
+    defaults = dict(_OVERRIDABLE)
+    if is_managed and str(version.runtime).startswith("python"):
+        defaults["PYTHONPATH"] = "/var/runtime"
+    reserved = {
+        "_HANDLER": version.handler or "",
+        "AWS_REGION": version.region,
+        "AWS_DEFAULT_REGION": version.region,
+        "AWS_LAMBDA_FUNCTION_NAME": version.name,
+        "AWS_LAMBDA_FUNCTION_VERSION": version.version,
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(version.memory_mib),
+        "AWS_LAMBDA_INITIALIZATION_TYPE": initialization_type,
+        "AWS_LAMBDA_LOG_GROUP_NAME": version.log_group,
+        "AWS_LAMBDA_LOG_STREAM_NAME": log_stream,
+        "AWS_LAMBDA_RUNTIME_API": runtime_api,
+        "AWS_ACCESS_KEY_ID": credentials.access_key_id,
+        "AWS_SECRET_ACCESS_KEY": credentials.secret_access_key,
+        "AWS_SESSION_TOKEN": credentials.session_token,
+        "LAMBDA_TASK_ROOT": "/var/task",
+        "LAMBDA_RUNTIME_DIR": "/var/runtime",
+    }
+    if is_managed:
+        reserved["AWS_EXECUTION_ENV"] = f"AWS_Lambda_{version.runtime}"
+    return {**defaults, **(version.environment or {}), **reserved}

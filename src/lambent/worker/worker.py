@@ -1,0 +1,231 @@
+"""A worker: makes environments on this host and runs invocations in them. Implements `ports.worker`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from lambent.http.server import Limits, Server
+from lambent.model.errors import FunctionError, PlatformError
+from lambent.model.function import FunctionVersion
+from lambent.model.invocation import EnvironmentId, InvokeRequest, InvokeResult
+from lambent.model.limits import INVOKE_RESPONSE_BYTES, MEMORY_MIB_PER_VCPU, PROCESSES
+from lambent.ports.telemetry import Telemetry
+from lambent.ports.worker import WorkerListener
+from lambent.worker.code_cache import CodeCache
+from lambent.worker.environment import Environment, Notices
+from lambent.worker.launch import custom_process, is_os_only, managed_process
+from lambent.worker.output import Output
+from lambent.worker.reporter import Reporter
+from lambent.worker.runtime_api import RuntimeApi
+from lambent.worker.runtimes import Interpreter, Missing, resolve_runtime, runtime_version
+from lambent.worker.sandbox.client import Sandbox, Sandboxes
+from lambent.worker.sandbox.plan import ProcessPlan, SandboxPlan
+from lambent.worker.variables import RoleCredentials, runtime_variables
+
+log = logging.getLogger(__name__)
+
+_RUNTIME_API_LIMITS = Limits(body_bytes=INVOKE_RESPONSE_BYTES + 1024 * 1024, idle_timeout_s=None)
+"""A little above what a response may hold, so that one too large is answered in the Runtime API's own words."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerOptions:
+    runtime_dirs: dict[str, Path]
+    """Our runtime clients by language: what becomes /var/runtime."""
+    interpreters: tuple[Interpreter, ...]
+    runtime_fallback: str
+    egress: str
+
+
+class LocalWorker:
+    """All environments of this host. Leaving it stops them."""
+
+    def __init__(
+        self, *, options: WorkerOptions, sandboxes: Sandboxes, code_cache: CodeCache, telemetry: Telemetry
+    ) -> None:
+        self._options = options
+        self._sandboxes = sandboxes
+        self._code_cache = code_cache
+        self._telemetry = telemetry
+        self._listener: WorkerListener | None = None
+        self._environments: dict[EnvironmentId, Environment] = {}
+        self._lives: dict[EnvironmentId, asyncio.Task[None]] = {}
+        self._ends: dict[EnvironmentId, asyncio.Event] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for environment_id in list(self._lives):
+            self.stop(environment_id)
+        await asyncio.gather(*self._lives.values(), return_exceptions=True)
+
+    def listen(self, listener: WorkerListener) -> None:
+        self._listener = listener
+
+    def start(self, version: FunctionVersion) -> EnvironmentId:
+        environment_id = EnvironmentId(secrets.token_hex(16))
+        self._ends[environment_id] = asyncio.Event()
+        task = asyncio.get_running_loop().create_task(self._live(environment_id, version, time.perf_counter()))
+        self._lives[environment_id] = task
+        return environment_id
+
+    async def invoke(self, environment_id: EnvironmentId, request: InvokeRequest) -> InvokeResult:
+        environment = self._environments.get(environment_id)
+        if environment is None:
+            raise PlatformError(f"environment {environment_id} is gone")
+        return await environment.invoke(request)
+
+    def stop(self, environment_id: EnvironmentId) -> None:
+        environment = self._environments.get(environment_id)
+        if environment is not None:
+            environment.stop()
+        elif environment_id in self._lives:
+            self._lives[environment_id].cancel()
+
+    def memory_available_mib(self) -> int:
+        return _memory_available_mib()
+
+    # The life of an environment, from its sandbox to its end -------------------------------------------------------
+
+    async def _live(self, environment_id: EnvironmentId, version: FunctionVersion, started: float) -> None:
+        error: PlatformError | None = None
+        try:
+            async with AsyncExitStack() as stack:
+                environment = await self._make(stack, environment_id, version)
+                self._environments[environment_id] = environment
+                environment.begin(started=started)
+                await self._ends[environment_id].wait()
+        except PlatformError as exc:
+            log.error("environment.start_failed", exc_info=exc, extra={"environment_id": environment_id})
+            error = exc
+        except asyncio.CancelledError:
+            error = PlatformError("the environment was stopped before it had started")
+        finally:
+            self._environments.pop(environment_id, None)
+            del self._lives[environment_id], self._ends[environment_id]
+            if self._listener is not None:
+                self._listener.environment_gone(environment_id, error)
+
+    async def _make(
+        self, stack: AsyncExitStack, environment_id: EnvironmentId, version: FunctionVersion
+    ) -> Environment:
+        code_dir = await stack.enter_async_context(self._code_cache.use(version.code_blob))
+        stream_name = _stream_name(version, environment_id)
+        interpreter, runtime_label = self._runtime_of(version)
+        processes, plan = self._plan(environment_id, version, code_dir, interpreter, stream_name)
+        sandbox = await self._sandboxes.create(plan)
+        stream = self._telemetry.open(version, stream_name)
+        output = Output(sandbox.output_fd, stream)
+        environment = Environment(
+            environment_id=environment_id,
+            version=version,
+            sandbox=sandbox,
+            processes=processes,
+            reporter=Reporter(
+                version=version,
+                runtime_version=runtime_label,
+                stream=stream,
+                output=output,
+                memory_peak_bytes=sandbox.memory_peak_bytes,
+            ),
+            notices=Notices(settled=self._settled, gone=self._gone),
+        )
+        await self._serve_runtime_api(stack, environment, sandbox)
+        return environment
+
+    def _runtime_of(self, version: FunctionVersion) -> tuple[Interpreter | Missing | None, tuple[str, str] | None]:
+        if is_os_only(version) or version.runtime is None:
+            return None, None
+        interpreter = resolve_runtime(version.runtime, self._options.interpreters, self._options.runtime_fallback)
+        runs = interpreter.runtime if isinstance(interpreter, Interpreter) else version.runtime
+        return interpreter, runtime_version(runs, version.region)
+
+    def _plan(
+        self,
+        environment_id: EnvironmentId,
+        version: FunctionVersion,
+        code_dir: Path,
+        interpreter: Interpreter | Missing | None,
+        stream_name: str,
+    ) -> tuple[tuple[ProcessPlan, ...] | FunctionError, SandboxPlan]:
+        variables = dict(
+            runtime_variables(
+                version,
+                log_stream=stream_name,
+                runtime_api="127.0.0.1:9001",
+                credentials=_role_credentials(),
+            )
+        )
+        process: ProcessPlan | FunctionError
+        match interpreter:
+            case Interpreter():
+                process = managed_process(interpreter, variables)
+            case Missing(message=message):
+                process = FunctionError("Runtime.InvalidRuntime", message)
+            case None:
+                process = custom_process(code_dir, variables)
+        boot = () if isinstance(process, FunctionError) else (process,)
+        language = interpreter.language if isinstance(interpreter, Interpreter) else "none"
+        language_dir = interpreter.language_dir if isinstance(interpreter, Interpreter) else None
+        plan = SandboxPlan(
+            sandbox_id=environment_id,
+            code_dir=str(code_dir),
+            layer_dirs=(),
+            runtime_dir=str(self._options.runtime_dirs[language]),
+            language_dir=str(language_dir) if language_dir else None,
+            memory_mib=version.memory_mib,
+            cpu_share=version.memory_mib / MEMORY_MIB_PER_VCPU,
+            pids_maximum=PROCESSES,
+            ephemeral_storage_mib=version.ephemeral_storage_mib,
+            egress=self._options.egress,
+            processes=boot,
+        )
+        return (process if isinstance(process, FunctionError) else boot), plan
+
+    async def _serve_runtime_api(self, stack: AsyncExitStack, environment: Environment, sandbox: Sandbox) -> None:
+        api = RuntimeApi(environment)
+        server = await stack.enter_async_context(Server(api.handle, limits=_RUNTIME_API_LIMITS, name="runtime-api"))
+        await server.serve_socket(sandbox.listener)
+
+    def _settled(self, environment_id: EnvironmentId) -> None:
+        if self._listener is not None:
+            self._listener.environment_settled(environment_id)
+
+    def _gone(self, environment_id: EnvironmentId) -> None:
+        self._ends[environment_id].set()
+
+
+def _stream_name(version: FunctionVersion, environment_id: EnvironmentId) -> str:
+    """One stream per environment; a shared log group tells the functions apart (reference/lifecycle.md §5)."""
+    name = version.name if version.logging.log_group else ""
+    return f"{datetime.now(UTC):%Y/%m/%d}/{name}[{version.version}]{environment_id}"
+
+
+def _role_credentials() -> RoleCredentials:
+    """Credentials in the shape of a role session's; no service knows them yet (docs/compatibility.md)."""
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+    return RoleCredentials(
+        access_key_id="ASIA" + "".join(secrets.choice(alphabet) for _ in range(16)),
+        secret_access_key=secrets.token_urlsafe(30),
+        session_token=secrets.token_urlsafe(96),
+    )
+
+
+def _memory_available_mib() -> int:
+    with open("/proc/meminfo", "rb") as meminfo:
+        for line in meminfo:
+            if line.startswith(b"MemAvailable:"):
+                return int(line.split()[1]) // 1024
+    return 0
