@@ -24,6 +24,7 @@ from lambent.model.function import (
     version_key,
 )
 from lambent.model.invocation import Target
+from lambent.model.records import decode_function, decode_version
 from lambent.ports.store import Store
 
 
@@ -81,7 +82,7 @@ class Resolver:
         """Tell `changed` what a function record holds now and which pools may go on serving it."""
         _, account, region, name = key.split("/")
         entry = await self._store.get(key)
-        record = msgspec.json.decode(entry.value, type=FunctionRecord) if entry else None
+        record = decode_function(entry.value) if entry else None
         keep: set[str] = set()
         if record is not None:
             keep.add(pool_key(serving(record)))
@@ -95,7 +96,7 @@ class Resolver:
         entry = await self._store.get(function_key(function.account, function.region, function.name))
         if entry is None:
             raise _not_found(function)
-        record = msgspec.json.decode(entry.value, type=FunctionRecord)
+        record = decode_function(entry.value)
         target = await self._target(record, function)
         self._cache[function] = target
         self._by_function.setdefault(function.unqualified, set()).add(function)
@@ -131,7 +132,7 @@ class Resolver:
             return None
         latest = record.latest
         entry = await self._store.get(version_key(latest.account, latest.region, latest.name, number))
-        return msgspec.json.decode(entry.value, type=FunctionVersion) if entry else None
+        return decode_version(entry.value) if entry else None
 
 
 def serving(record: FunctionRecord) -> FunctionVersion:
