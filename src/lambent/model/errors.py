@@ -33,6 +33,12 @@ class ValidationError(ApiError):
     code, status = "ValidationException", 400
 
 
+class SerializationError(ApiError):
+    """The request's body or one of its members is not of the form that the service model asks for."""
+
+    code, status = "SerializationException", 400
+
+
 class InvalidRequestContent(ApiError):
     code, status = "InvalidRequestContentException", 400
 
@@ -43,6 +49,26 @@ class CodeStorageExceeded(ApiError):
 
 class AccessDenied(ApiError):
     code, status = "AccessDeniedException", 403
+
+
+class MissingAuthenticationToken(ApiError):
+    code, status = "MissingAuthenticationTokenException", 403
+
+
+class IncompleteSignature(ApiError):
+    code, status = "IncompleteSignatureException", 403
+
+
+class UnrecognizedClient(ApiError):
+    code, status = "UnrecognizedClientException", 403
+
+
+class InvalidSignature(ApiError):
+    code, status = "InvalidSignatureException", 403
+
+
+class UnknownOperation(ApiError):
+    code, status = "UnknownOperationException", 404
 
 
 class ResourceNotFound(ApiError):
