@@ -1,0 +1,287 @@
+"""The worker manager over a worker that only takes notes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from lambent.manager.counter import ConcurrencyCounter
+from lambent.manager.keep_alive import Idle, evict, expired
+from lambent.manager.manager import LocalManager
+from lambent.manager.placement import RESERVE_MIB, place
+from lambent.model.arn import FunctionArn
+from lambent.model.errors import PlatformError, TooManyRequests
+from lambent.model.function import FunctionVersion, State
+from lambent.model.invocation import EnvironmentId, InvokeRequest, InvokeResult, RequestId, Target
+from lambent.ports.worker import WorkerListener
+
+VERSION = FunctionVersion(
+    account="000000000000",
+    region="us-east-1",
+    name="f",
+    role="arn:aws:iam::000000000000:role/r",
+    runtime="python3.12",
+    handler="app.handler",
+    code_blob="0" * 64,
+    code_sha256="",
+    code_size_bytes=1,
+    code_unzipped_bytes=1,
+    last_modified="",
+    revision_id="1",
+    state=State.ACTIVE,
+)
+TARGET = Target(version=VERSION, pool_key="f")
+REQUEST = InvokeRequest(request_id=RequestId("r"), function=VERSION.arn, payload=b"{}")
+
+
+class NotedWorker:
+    """Environments start and settle when the test says so."""
+
+    def __init__(self, memory_mib: int = 100_000) -> None:
+        self.memory_mib = memory_mib
+        self.started: list[EnvironmentId] = []
+        self.stopped: list[EnvironmentId] = []
+        self.answers: dict[EnvironmentId, asyncio.Future[InvokeResult]] = {}
+        self.listener: WorkerListener | None = None
+        self.first_stop = asyncio.Event()
+
+    def listen(self, listener: WorkerListener) -> None:
+        self.listener = listener
+
+    def start(self, version: FunctionVersion) -> EnvironmentId:
+        environment_id = EnvironmentId(f"e{len(self.started)}")
+        self.started.append(environment_id)
+        return environment_id
+
+    async def invoke(self, environment_id: EnvironmentId, request: InvokeRequest) -> InvokeResult:
+        self.answers[environment_id] = asyncio.get_running_loop().create_future()
+        return await self.answers[environment_id]
+
+    def stop(self, environment_id: EnvironmentId) -> None:
+        self.stopped.append(environment_id)
+        self.first_stop.set()
+
+    def memory_available_mib(self) -> int:
+        return self.memory_mib
+
+    def settle(self, number: int) -> None:
+        assert self.listener is not None
+        self.listener.environment_settled(self.started[number])
+
+    def answer(self, number: int) -> None:
+        self.answers[self.started[number]].set_result(InvokeResult(payload=b"1", executed_version="$LATEST"))
+
+
+def make_manager(worker: NotedWorker, concurrency: int = 10, idle_timeout_s: float = 600.0) -> LocalManager:
+    return LocalManager(worker, account_concurrency=concurrency, idle_timeout_s=idle_timeout_s)
+
+
+async def run(manager: LocalManager, target: Target = TARGET) -> InvokeResult:
+    async with manager.lease(target) as lease:
+        return await lease.invoke(REQUEST)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    for _ in range(1000):
+        if condition():
+            return
+        await asyncio.sleep(0)
+    raise AssertionError("never came true")
+
+
+async def invoked_once(manager: LocalManager, worker: NotedWorker) -> None:
+    task = asyncio.create_task(run(manager))
+    await until(lambda: bool(worker.started))
+    worker.settle(0)
+    await until(lambda: bool(worker.answers))
+    worker.answer(0)
+    await task
+    worker.settle(0)
+
+
+async def test_a_warm_environment_is_used_again() -> None:
+    worker = NotedWorker()
+    manager = make_manager(worker)
+    await invoked_once(manager, worker)
+    worker.answers.clear()
+
+    task = asyncio.create_task(run(manager))
+    await until(lambda: bool(worker.answers))
+    worker.answer(0)
+    await task
+
+    assert worker.started == ["e0"]
+
+
+async def test_each_waiting_invoke_gets_an_environment_of_its_own() -> None:
+    worker = NotedWorker()
+    manager = make_manager(worker)
+    tasks = [asyncio.create_task(run(manager)) for _ in range(3)]
+    await until(lambda: len(worker.started) == 3)
+
+    for number in range(3):
+        worker.settle(number)
+    await until(lambda: len(worker.answers) == 3)
+    for number in range(3):
+        worker.answer(number)
+
+    assert len(await asyncio.gather(*tasks)) == 3
+
+
+async def test_an_environment_that_has_just_answered_is_waited_for() -> None:
+    worker = NotedWorker()
+    manager = make_manager(worker)
+    first = asyncio.create_task(run(manager))
+    await until(lambda: bool(worker.started))
+    worker.settle(0)
+    await until(lambda: bool(worker.answers))
+    worker.answer(0)
+    await first  # answered, but the runtime has not asked for more yet
+
+    second = asyncio.create_task(run(manager))
+    await asyncio.sleep(0)
+    worker.settle(0)
+    await until(lambda: not worker.answers[worker.started[0]].done())
+    worker.answer(0)
+    await second
+
+    assert worker.started == ["e0"]
+
+
+async def test_the_account_limit_throttles_and_frees_again() -> None:
+    worker = NotedWorker()
+    manager = make_manager(worker, concurrency=1)
+    task = asyncio.create_task(run(manager))
+    await until(lambda: bool(worker.started))
+
+    with pytest.raises(TooManyRequests) as refusal:
+        await run(manager)
+    assert refusal.value.fields["Reason"] == "ConcurrentInvocationLimitExceeded"
+
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    worker.settle(0)
+    again = asyncio.create_task(run(manager))
+    await until(lambda: bool(worker.answers))
+    worker.answer(0)
+    await again
+
+
+async def test_a_failed_start_reaches_the_invoke_that_waits_for_it() -> None:
+    worker = NotedWorker()
+    manager = make_manager(worker)
+    task = asyncio.create_task(run(manager))
+    await until(lambda: bool(worker.started))
+
+    manager.environment_gone(worker.started[0], PlatformError("no namespace"))
+
+    with pytest.raises(PlatformError, match="no namespace"):
+        await task
+
+
+async def test_retired_environments_are_stopped_when_they_come_back() -> None:
+    worker = NotedWorker()
+    manager = make_manager(worker)
+    await invoked_once(manager, worker)
+    second = asyncio.create_task(run(manager, Target(version=VERSION, pool_key="new")))
+    await until(lambda: len(worker.started) == 2)
+
+    manager.retire(VERSION.arn, keep={"new"})
+
+    assert worker.stopped == ["e0"]
+    worker.settle(1)
+    await until(lambda: "e1" in worker.answers)
+    manager.retire(VERSION.arn, keep=set())
+    worker.answer(1)
+    await second
+    worker.settle(1)
+    assert worker.stopped == ["e0", "e1"]
+
+
+async def test_idle_environments_are_let_go_after_the_idle_timeout() -> None:
+    worker = NotedWorker()
+    async with make_manager(worker, idle_timeout_s=0.0) as manager:
+        await invoked_once(manager, worker)
+        async with asyncio.timeout(5):
+            await worker.first_stop.wait()
+    assert worker.stopped == ["e0"]
+
+
+async def test_the_longest_idle_is_evicted_when_memory_is_short() -> None:
+    worker = NotedWorker()
+    manager = make_manager(worker)
+    await invoked_once(manager, worker)
+    worker.memory_mib = RESERVE_MIB + VERSION.memory_mib - 1
+    other = Target(version=replace(VERSION, name="g"), pool_key="g")
+
+    task = asyncio.create_task(run(manager, other))
+    await until(lambda: len(worker.started) == 2)
+
+    assert worker.stopped == ["e0"]
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_no_room_at_all_is_a_throttle_that_counts_nothing() -> None:
+    worker = NotedWorker(memory_mib=RESERVE_MIB)
+    manager = make_manager(worker, concurrency=1)
+
+    for _ in range(2):
+        with pytest.raises(TooManyRequests):
+            await run(manager)
+    assert not worker.started
+
+
+def test_reserved_concurrency_is_a_cap_and_a_guarantee() -> None:
+    counter = ConcurrencyCounter(3)
+    reserved, other = FunctionArn("r", "a", "reserved"), FunctionArn("r", "a", "other")
+    counter.reserve(reserved, 2)
+
+    counter.acquire(other)
+    with pytest.raises(TooManyRequests):
+        counter.acquire(other)
+    counter.acquire(reserved)
+    counter.acquire(reserved)
+    with pytest.raises(TooManyRequests) as refusal:
+        counter.acquire(reserved)
+    assert refusal.value.fields["Reason"] == "ReservedFunctionConcurrentInvocationLimitExceeded"
+
+
+def test_a_reservation_changed_while_invokes_run_counts_them_on_the_right_side() -> None:
+    counter = ConcurrencyCounter(2)
+    function, other = FunctionArn("r", "a", "f"), FunctionArn("r", "a", "g")
+    counter.acquire(function)
+    counter.reserve(function, 1)
+    counter.acquire(other)
+    counter.reserve(function, None)
+    with pytest.raises(TooManyRequests):
+        counter.acquire(other)
+    counter.release(function)
+    counter.acquire(other)
+
+
+def test_zero_reserved_concurrency_disables_a_function() -> None:
+    counter = ConcurrencyCounter(10)
+    function = FunctionArn("r", "a", "f")
+    counter.reserve(function, 0)
+    with pytest.raises(TooManyRequests):
+        counter.acquire(function)
+
+
+def test_keep_alive_and_eviction_choose_the_longest_idle() -> None:
+    old, young = Idle(EnvironmentId("old"), 0.0, 128), Idle(EnvironmentId("young"), 9.0, 128)
+
+    assert expired([young, old], now_s=10.0, timeout_s=5.0) == [old]
+    assert evict([young, old], needed_mib=1) == [old]
+    assert evict([young, old], needed_mib=500) == [old, young]
+
+
+def test_placement_refuses_what_no_eviction_can_make_room_for() -> None:
+    idle = [Idle(EnvironmentId("a"), 0.0, 128)]
+
+    assert place(available_mib=10_000, starting=0, memory_mib=128, idle=[]).is_admitted
+    assert place(available_mib=RESERVE_MIB + 100, starting=0, memory_mib=128, idle=idle).evicted == [idle[0]]
+    assert not place(available_mib=0, starting=0, memory_mib=128, idle=idle).is_admitted
