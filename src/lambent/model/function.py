@@ -122,6 +122,8 @@ class FunctionRecord:
     aliases: Mapping[str, Alias] = field(default_factory=dict)
     reserved_concurrency: int | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
+    published_config: str | None = None
+    """Digest of `latest` when version `next_version - 1` was published from it: an equal one has nothing to publish."""
 
 
 def function_key(account: str, region: str, name: str) -> str:

@@ -10,7 +10,11 @@ class Blobs(Protocol):
     """A blob's name is the hex SHA-256 of its bytes; the same bytes are kept once."""
 
     async def put(self, data: bytes) -> str:
-        """Keep the bytes durably and return their name."""
+        """Keep the bytes durably and return their name.
+
+        Raises:
+            WriteFailed: the disk is full or broken; nothing was kept.
+        """
         ...
 
     async def path(self, name: str) -> Path:
@@ -21,4 +25,6 @@ class Blobs(Protocol):
         """
         ...
 
-    async def delete(self, name: str) -> None: ...
+    async def delete(self, name: str) -> None:
+        """Forget the blob; an absent one is no error."""
+        ...

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NewType, Protocol
 
+from lambent.model.errors import PlatformError
+
 Revision = NewType("Revision", int)
 ABSENT = Revision(0)
 """As `expected`: the key must not exist yet."""
@@ -17,6 +19,10 @@ class RevisionMismatch(Exception):
     def __init__(self, key: str) -> None:
         super().__init__(f"{key} has changed since it was read; read it again and retry")
         self.key = key
+
+
+class WriteFailed(PlatformError):
+    """The store could not keep what it was given (disk full, I/O error); nothing of it was written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +42,12 @@ class Store(Protocol):
 
         Raises:
             RevisionMismatch: `expected` is given and is not the key's current revision (`ABSENT`: the key exists).
+            WriteFailed: the disk is full or broken.
         """
         ...
 
     async def delete(self, key: str, *, expected: Revision | None = None) -> None:
-        """Remove the key; an absent one is no error. Raises RevisionMismatch like `put`."""
+        """Remove the key; an absent one is no error. Raises like `put`."""
         ...
 
     async def scan(self, prefix: str, *, after: str = "", limit: int = 1_000) -> Sequence[Entry]:
@@ -48,5 +55,9 @@ class Store(Protocol):
         ...
 
     def watch(self, prefix: str, changed: Callable[[str], None]) -> Callable[[], None]:
-        """Call `changed(key)` in the event loop after every write or delete below `prefix`; returns the unsubscriber."""
+        """Call `changed(key)` in the event loop after every write or delete below `prefix`; returns the unsubscriber.
+
+        Watchers of this process are told before the writer's own call returns, so what they cache is never staler than
+        what the writer knows. `changed` returns at once and does not raise.
+        """
         ...
