@@ -29,7 +29,9 @@ def custom_process(code_dir: Path, variables: dict[str, str]) -> ProcessPlan | F
     """The customer's own executable. Modes are judged here, so that the answer is AWS's and not an exit status."""
     bootstrap = code_dir / "bootstrap"
     if not bootstrap.is_file():
-        return FunctionError("Runtime.InvalidEntrypoint", f"Couldn't find valid bootstrap(s): [{' '.join(_BOOTSTRAPS)}]")
+        return FunctionError(
+            "Runtime.InvalidEntrypoint", f"Couldn't find valid bootstrap(s): [{' '.join(_BOOTSTRAPS)}]"
+        )
     if not bootstrap.stat().st_mode & 0o001:
         return FunctionError("Runtime.InvalidEntrypoint", f"fork/exec {_BOOTSTRAPS[0]}: permission denied")
     return ProcessPlan(name=RUNTIME, argv=(_BOOTSTRAPS[0],), env=variables, cwd="/var/task")

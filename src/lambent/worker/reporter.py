@@ -79,9 +79,7 @@ class Reporter:
         self._output.drain_nowait()
         now = time.time()
         self._stream.emit(
-            InitRuntimeDone(
-                time=now, phase=phase, initialization_type=_ON_DEMAND, status=status, error_type=error_type
-            )
+            InitRuntimeDone(time=now, phase=phase, initialization_type=_ON_DEMAND, status=status, error_type=error_type)
         )
         self._stream.emit(
             InitReport(

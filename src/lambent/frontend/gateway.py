@@ -1,0 +1,123 @@
+"""The gateway: one request in, its service and operation found, its caller known, one answer out."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any  # Any: parameters are of whatever type the service model gives them
+
+from lambent.frontend.errors import as_api_error
+from lambent.frontend.invoke_api import Answer, InvokeApi
+from lambent.frontend.local_api import LocalApi
+from lambent.frontend.services import find_service
+from lambent.http.server import Exchange
+from lambent.iam.authenticator import Authenticator, Caller
+from lambent.model.caller import CallerContext
+from lambent.model.errors import NotImplementedByLambent
+from lambent.spec.service import Service
+
+log = logging.getLogger(__name__)
+
+Handler = Callable[[CallerContext, dict[str, Any]], Awaitable[Mapping[str, Any]]]
+
+WARNING = "_Warning"
+"""A private member of an output: shown to the caller as a header, for what AWS has no word for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Request:
+    """One request, read off its exchange once."""
+
+    method: str
+    path: str
+    query: str
+    headers: Mapping[str, str]
+    body: bytes
+
+    @classmethod
+    def of(cls, exchange: Exchange) -> _Request:
+        headers: dict[str, str] = {}
+        for raw_name, raw_value in exchange.headers:
+            name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+            headers[name] = f"{headers[name]},{value}" if name in headers else value
+        return cls(
+            method=exchange.method,
+            path=exchange.path.decode("latin-1"),
+            query=exchange.query.decode("latin-1"),
+            headers=headers,
+            body=exchange.body,
+        )
+
+
+class Gateway:
+    """Serves the AWS APIs and Lambent's own few paths. `handlers` holds what is built, by service and operation."""
+
+    def __init__(
+        self,
+        *,
+        authenticator: Authenticator,
+        services: Mapping[str, Service],
+        handlers: Mapping[str, Mapping[str, Handler]],
+        invoke_api: InvokeApi,
+        local_api: LocalApi,
+    ) -> None:
+        self._authenticator = authenticator
+        self._services = services
+        self._handlers = handlers
+        self._invoke_api = invoke_api
+        self._local_api = local_api
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def handle(self, exchange: Exchange) -> None:
+        """The HTTP server's handler: one task per request."""
+        if exchange.path.startswith(b"/_lambent/"):
+            serving = self._local_api.serve(exchange)
+        else:
+            serving = self._serve(exchange)
+        task = asyncio.get_running_loop().create_task(serving)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, exchange: Exchange) -> None:
+        request_id = str(uuid.uuid4())
+        request = _Request.of(exchange)
+        service = self._services[find_service(request.path, request.headers, request.body)]
+        try:
+            status, headers, body = await self._answer(service, request, request_id)
+        except Exception as exc:  # noqa: BLE001 - the outermost loop of a request
+            error = as_api_error(exc, request_id)
+            status, headers, body = service.serialize_error(error, request_id)
+        if not exchange.closed:
+            headers.append((b"x-amzn-requestid", request_id.encode()))
+            exchange.respond(status, headers, body)
+
+    async def _answer(self, service: Service, request: _Request, request_id: str) -> Answer:
+        caller = self._authenticator.authenticate(
+            request.method, request.path, request.query, request.headers, request.body, time.time()
+        )
+        operation, labels = service.route(request.method, request.path, request.query, request.headers, request.body)
+        parameters = operation.parse(labels, request.query, request.headers, request.body)
+        if operation.name == "Invoke":
+            return await self._invoke_api.invoke(
+                parameters, request.headers, account=caller.account, region=caller.region, request_id=request_id
+            )
+        handler = self._handlers[service.name].get(operation.name)
+        if handler is None:
+            raise NotImplementedByLambent(
+                f"Lambent does not support {service.name}:{operation.name} yet (see docs/compatibility.md)"
+            )
+        output = dict(await handler(_context(caller, request.headers), parameters))
+        warning = output.pop(WARNING, None)
+        status, headers, body = operation.serialize(output, request_id)
+        if warning is not None:
+            headers.append((b"x-lambent-warning", str(warning).encode("ascii", "replace")))
+        return status, headers, body
+
+
+def _context(caller: Caller, headers: Mapping[str, str]) -> CallerContext:
+    host = headers.get("host", "localhost")
+    return CallerContext(account=caller.account, region=caller.region, base_url=f"http://{host}")

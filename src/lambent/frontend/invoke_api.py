@@ -1,0 +1,152 @@
+"""The Invoke operation: from its headers and body to an invocation, and back (reference/invocation.md §1)."""
+
+from __future__ import annotations
+
+import binascii
+import secrets
+import time
+from base64 import b64decode, b64encode
+from collections.abc import Mapping
+from typing import Any  # Any: parameters are of whatever type the service model gives them
+
+import msgspec
+
+from lambent.invoke.invoker import Invoker
+from lambent.model.arn import FunctionArn, parse_function_name
+from lambent.model.errors import (
+    AccessDenied,
+    InvalidParameterValue,
+    InvalidRequestContent,
+    NotImplementedByLambent,
+    RequestEntityTooLarge,
+    UnsupportedMediaType,
+)
+from lambent.model.invocation import InvokeRequest, InvokeResult, RequestId
+from lambent.model.limits import CLIENT_CONTEXT_BYTES, INVOKE_REQUEST_BYTES
+
+Answer = tuple[int, list[tuple[bytes, bytes]], bytes]
+
+_OTHER_MEDIA = ("text/", "image/", "audio/", "video/", "multipart/", "application/xml")
+_json = msgspec.json.Decoder(msgspec.Raw)
+
+
+class InvokeApi:
+    """Answers Invoke. Its caller has authenticated the request and parsed it by the service model."""
+
+    def __init__(self, invoker: Invoker) -> None:
+        self._invoker = invoker
+
+    async def invoke(
+        self,
+        parameters: Mapping[str, Any],
+        headers: Mapping[str, str],
+        *,
+        account: str,
+        region: str,
+        request_id: str,
+    ) -> Answer:
+        """Run, queue (refused for now) or dry-run one invocation."""
+        function = self._function(parameters, account, region)
+        _check_media_type(headers)
+        match parameters.get("InvocationType", "RequestResponse"):
+            case "DryRun":
+                await self._invoker.resolve(function)
+                return 204, [], b""
+            case "Event":
+                raise NotImplementedByLambent(
+                    "Lambent does not support InvocationType Event yet; use RequestResponse or DryRun"
+                )
+        _refuse_unsupported(parameters)
+        trace_id = _trace_id(headers)
+        request = InvokeRequest(
+            request_id=RequestId(request_id),
+            function=function,
+            payload=_payload(parameters.get("Payload", b"")),
+            client_context=_client_context(parameters.get("ClientContext")),
+            trace_id=trace_id,
+            wants_log_tail=parameters.get("LogType") == "Tail",
+        )
+        return _answer(await self._invoker.invoke(request), trace_id)
+
+    def _function(self, parameters: Mapping[str, Any], account: str, region: str) -> FunctionArn:
+        function = parse_function_name(
+            parameters["FunctionName"], region=region, account=account, qualifier=parameters.get("Qualifier")
+        )
+        if function.account != account:
+            raise AccessDenied(
+                f"User: arn:aws:iam::{account}:root is not authorized to perform: lambda:InvokeFunction on resource: "
+                f"{function} because no resource-based policy allows the lambda:InvokeFunction action"
+            )
+        return function
+
+
+def _answer(result: InvokeResult, trace_id: str) -> Answer:
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"x-amz-executed-version", result.executed_version.encode()),
+        (b"x-amzn-remapped-content-length", b"0"),
+        (b"x-amzn-trace-id", trace_id.encode()),
+    ]
+    if result.function_error is not None:
+        headers.append((b"x-amz-function-error", result.function_error.encode()))
+    if result.log_tail is not None:
+        headers.append((b"x-amz-log-result", b64encode(result.log_tail)))
+    return 200, headers, result.payload
+
+
+def _payload(payload: bytes) -> bytes:
+    """The event as the function will see it: checked to be JSON, never parsed further; nothing becomes `{}`."""
+    if not payload:
+        return b"{}"
+    if len(payload) > INVOKE_REQUEST_BYTES:
+        raise RequestEntityTooLarge(
+            f"Request must be smaller than {INVOKE_REQUEST_BYTES} bytes for the InvokeFunction operation"
+        )
+    try:
+        _json.decode(payload)
+        if not payload.isascii():
+            payload.decode()  # the scan above does not look into strings
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        raise InvalidRequestContent(
+            f"Could not parse request body into json: Could not parse payload into json: {exc}"
+        ) from exc
+    return payload
+
+
+def _client_context(encoded: str | None) -> str | None:
+    if encoded is None:
+        return None
+    if len(encoded) > CLIENT_CONTEXT_BYTES:
+        raise InvalidRequestContent(
+            f"Client context must be smaller than {CLIENT_CONTEXT_BYTES} bytes, found {len(encoded)}"
+        )
+    try:
+        decoded = b64decode(encoded, validate=True)
+        _json.decode(decoded)
+        return decoded.decode().replace("\r", " ").replace("\n", " ")
+    except (binascii.Error, msgspec.DecodeError, UnicodeDecodeError) as exc:
+        raise InvalidRequestContent("Client context must be a valid Base64-encoded JSON object.") from exc
+
+
+def _check_media_type(headers: Mapping[str, str]) -> None:
+    media_type = headers.get("content-type", "").lower()
+    if media_type.startswith(_OTHER_MEDIA):
+        raise UnsupportedMediaType(f"Unsupported content type: {media_type}; the payload must be JSON")
+
+
+def _refuse_unsupported(parameters: Mapping[str, Any]) -> None:
+    if parameters.get("DurableExecutionName") is not None:
+        raise NotImplementedByLambent("Lambent does not support durable executions yet (DurableExecutionName)")
+    if parameters.get("TenantId") is not None:
+        raise InvalidParameterValue(
+            "The invoked function is not enabled with tenancy configuration. Remove the tenant ID from your request "
+            "and try again."
+        )
+
+
+def _trace_id(headers: Mapping[str, str]) -> str:
+    given = headers.get("x-amzn-trace-id")
+    if given:
+        return given
+    digits = secrets.token_hex(20)
+    return f"Root=1-{int(time.time()):08x}-{digits[:24]};Parent={digits[24:40]};Sampled=0"

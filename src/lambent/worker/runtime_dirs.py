@@ -1,0 +1,68 @@
+"""What becomes /var/runtime: our runtime client and, beside it, the AWS SDK of this installation.
+
+Made once per content, in the data directory: a sandbox must not see where Lambent itself is installed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import shutil
+from pathlib import Path
+
+import lambent
+
+_SDK = ("boto3", "botocore", "s3transfer", "jmespath", "dateutil", "six", "urllib3")
+
+
+def source_of(language: str) -> Path:
+    """Our runtime client as installed: beside the package in a wheel, at the top of a checkout."""
+    package = Path(lambent.__file__).parent
+    for candidate in (package / "_runtimes" / language, package.parent.parent / "runtimes" / language):
+        if candidate.is_dir():
+            return candidate
+    raise FileNotFoundError(f"the {language} runtime client is not installed beside {package}; install Lambent again")
+
+
+def prepare_python(root: Path) -> Path:
+    """The /var/runtime of Python functions; boto3 lies in its `site-packages`."""
+    source = source_of("python")
+    target = root / f"python-{_digest(source)}"
+    if target.is_dir():
+        return target
+    unfinished = target.with_suffix(".unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    shutil.copytree(source, unfinished, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in _SDK:
+        _copy_module(name, unfinished / "site-packages")
+    unfinished.rename(target)
+    return target
+
+
+def prepare_empty(root: Path) -> Path:
+    """The /var/runtime of OS-only runtimes, as on AWS: nothing."""
+    target = root / "none"
+    target.mkdir(parents=True, exist_ok=True)
+    return target
+
+
+def _copy_module(name: str, target: Path) -> None:
+    spec = importlib.util.find_spec(name)
+    if spec is None or spec.origin is None:
+        raise FileNotFoundError(f"{name} belongs to Lambent's dependencies and is not installed; install Lambent again")
+    target.mkdir(exist_ok=True)
+    origin = Path(spec.origin)
+    if spec.submodule_search_locations:
+        shutil.copytree(origin.parent, target / name)
+    else:
+        shutil.copy2(origin, target / origin.name)
+
+
+def _digest(source: Path) -> str:
+    digest = hashlib.sha256()
+    for file in sorted(source.rglob("*.py")):
+        digest.update(file.relative_to(source).as_posix().encode() + b"\0" + file.read_bytes())
+    for name in ("boto3", "botocore"):
+        digest.update(importlib.metadata.version(name).encode())
+    return digest.hexdigest()[:16]
