@@ -15,7 +15,7 @@ EXITED_SILENTLY = "Runtime exited without providing a reason"
 
 _ERROR_TYPE = re.compile(r"(?:Runtime|Function)\.[A-Z][a-zA-Z]+")
 
-_SIGNAL_NAMES = {
+_SIGNAL_NAMES: dict[int, str] = {
     signal.SIGABRT: "aborted",
     signal.SIGBUS: "bus error",
     signal.SIGFPE: "floating point exception",
@@ -45,7 +45,7 @@ def normalize_error_type(given: str | None) -> str:
 def exit_reason(*, code: int | None, signum: int | None) -> str:
     """AWS's words for how a process ended; a clean exit is no reason at all."""
     if signum is not None:
-        return f"Runtime exited with error: signal: {_SIGNAL_NAMES.get(signal.Signals(signum), f'signal {signum}')}"
+        return f"Runtime exited with error: signal: {_SIGNAL_NAMES.get(signum, f'signal {signum}')}"
     return f"Runtime exited with error: exit status {code}" if code else EXITED_SILENTLY
 
 

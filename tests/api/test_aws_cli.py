@@ -1,0 +1,105 @@
+"""The real AWS CLI, with nothing set but the endpoint and dummy keys."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lambent.testing.service import ROLE, RunningService, make_zip
+
+AWS = Path(sys.executable).parent / "aws"
+
+
+class Cli:
+    def __init__(self, service: RunningService) -> None:
+        self._environment = service.environment()
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([str(AWS), *arguments], env=self._environment, capture_output=True, text=True, timeout=90)
+
+    def __call__(self, *arguments: str) -> Any:
+        done = self.run(*arguments, "--output", "json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout) if done.stdout.strip() else None
+
+
+@pytest.fixture(scope="module")
+def aws(service: RunningService) -> Cli:
+    return Cli(service)
+
+
+def test_a_function_lives_its_whole_life_through_the_aws_cli(aws: Cli, tmp_path: Path) -> None:
+    package, answer = tmp_path / "f.zip", tmp_path / "answer.json"
+    package.write_bytes(make_zip({"app.py": "def handler(event, context):\n    print('seen', event)\n    return 1\n"}))
+    named = ("--function-name", "cli-function")
+
+    created = aws(
+        "lambda", "create-function", *named, "--runtime", "python3.12", "--role", ROLE, "--handler", "app.handler",
+        "--zip-file", f"fileb://{package}", "--environment", "Variables={A=b}",
+    )  # fmt: skip
+    assert created["State"] == "Pending"
+    aws("lambda", "wait", "function-active-v2", *named)
+
+    invoked = aws("lambda", "invoke", *named, "--log-type", "Tail", "--payload", '{"x": 1}', str(answer))
+    assert invoked["StatusCode"] == 200
+    assert json.loads(answer.read_text()) == 1
+    tail = base64.b64decode(invoked["LogResult"]).decode()
+    assert "seen {'x': 1}" in tail
+    assert "REPORT RequestId: " in tail
+
+    package.write_bytes(make_zip({"app.py": "def handler(event, context):\n    return 2\n"}))
+    aws("lambda", "update-function-code", *named, "--zip-file", f"fileb://{package}")
+    aws("lambda", "wait", "function-updated-v2", *named)
+    aws("lambda", "update-function-configuration", *named, "--timeout", "7")
+    aws("lambda", "wait", "function-updated-v2", *named)
+    assert aws("lambda", "publish-version", *named)["Version"] == "1"
+    aws("lambda", "invoke", *named, "--qualifier", "1", str(answer))
+    assert json.loads(answer.read_text()) == 2
+
+    assert any(f["FunctionName"] == "cli-function" for f in aws("lambda", "list-functions")["Functions"])
+    tailed = aws.run("logs", "tail", "/aws/lambda/cli-function", "--since", "5m")
+    assert "seen {'x': 1}" in tailed.stdout, tailed.stderr
+    aws("lambda", "delete-function", *named)
+    gone = aws.run("lambda", "get-function", *named)
+    assert "ResourceNotFoundException" in gone.stderr
+
+
+def test_logs_tail_follows(aws: Cli, service: RunningService, function: Any, invoke: Any) -> None:
+    name = function("def handler(event, context):\n    print('line', event)\n")
+    invoke(name, 0)
+    following = subprocess.Popen(
+        [str(AWS), "logs", "tail", f"/aws/lambda/{name}", "--follow"],
+        env={**service.environment(), "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert following.stdout is not None
+        invoke(name, 1)
+        deadline = time.monotonic() + 60
+        for line in following.stdout:
+            if "line 1" in line:
+                break
+            assert time.monotonic() < deadline
+    finally:
+        following.kill()
+        following.wait()
+
+
+def test_an_operation_that_is_not_built_is_refused_by_name(aws: Cli) -> None:
+    refused = aws.run("lambda", "list-layers")
+
+    assert refused.returncode != 0
+    assert "NotImplementedException" in refused.stderr
+    assert "lambda:ListLayers" in refused.stderr
+
+
+def test_sts_tells_who_calls(aws: Cli) -> None:
+    assert aws("sts", "get-caller-identity")["Account"] == "000000000000"

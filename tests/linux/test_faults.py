@@ -1,0 +1,120 @@
+"""Many invokes while everything breaks at random: each caller hears exactly once, and nothing is left behind.
+
+`LAMBENT_FAULT_INVOKES` sets how many (the default keeps the suite short).
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import json
+import os
+import random
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from lambent.testing.service import RunningService, deploy, running_service
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="real sandboxes are tested as root")
+
+INVOKES = int(os.environ.get("LAMBENT_FAULT_INVOKES", "600"))
+
+CODE = """
+import os, time
+def handler(event, context):
+    match event["do"]:
+        case "answer": return event["n"]
+        case "raise": raise KeyError(event["n"])
+        case "exit": os._exit(3)
+        case "sleep": time.sleep(30)
+        case "hog": bytearray(1 << 29)
+        case "linger": time.sleep(0.3); return event["n"]
+"""
+
+EXPECTED = {
+    "answer": {"ok"},
+    "raise": {"KeyError"},
+    "exit": {"Runtime.ExitError"},
+    "sleep": {"Sandbox.Timedout"},
+    "hog": {"Runtime.OutOfMemory"},
+    "linger": {"ok"},
+}
+KILLED_FROM_OUTSIDE = {"Runtime.ExitError", "Runtime.OutOfMemory"}
+
+
+def kernel_objects(pid: int) -> dict[str, int]:
+    """What the server and its sandboxes hold of the kernel."""
+    processes = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+    return {
+        "processes": len(processes),
+        "descriptors": sum(process.num_fds() for process in processes[:2]),
+        "cgroups": sum(1 for _ in Path("/sys/fs/cgroup").glob("*/**/*lambent*/*/")),
+        "namespaces": len({os.readlink(f"/proc/{p.pid}/ns/net") for p in processes}),
+        "mounts": len(Path(f"/proc/{processes[-1].pid}/mountinfo").read_text().splitlines()),
+        "loops": sum(1 for _ in Path("/sys/block").glob("loop*/loop")),
+    }
+
+
+def one_invoke(client: Any, name: str, number: int, do: str) -> str:
+    response = client.invoke(FunctionName=name, Payload=json.dumps({"n": number, "do": do}))
+    answer = json.loads(response["Payload"].read())
+    if "FunctionError" not in response:
+        assert answer == number, "an answer that belongs to another caller"
+        return "ok"
+    return str(answer["errorType"])
+
+
+def kill_some(service: RunningService, chance: random.Random, stop: list[bool], killed: list[int]) -> None:
+    while not stop:
+        time.sleep(0.25)
+        sandboxd = psutil.Process(service.process.pid).children()[0]
+        victims = sandboxd.children(recursive=True)
+        if victims:
+            victim = chance.choice(victims)
+            try:
+                victim.kill()
+                killed.append(victim.pid)
+            except psutil.NoSuchProcess:
+                continue
+
+
+@pytest.mark.timeout(900)
+def test_every_caller_is_answered_once_and_nothing_leaks(tmp_path: Path) -> None:
+    chance = random.Random(7)
+    with running_service(tmp_path / "data", "--egress", "none", "--idle-timeout", "1") as service:
+        client = service.client()
+        names = [deploy(client, f"faulty-{n}", CODE, Timeout=1) for n in range(3)]
+        client.invoke(FunctionName=names[0], Payload='{"do": "answer", "n": 0}')
+        wait_until_only_the_server_is_left(service)
+        before = kernel_objects(service.process.pid)
+        kinds = chance.choices(list(EXPECTED), weights=[80, 6, 4, 2, 2, 6], k=INVOKES)
+        stop: list[bool] = []
+        killed: list[int] = []
+        with concurrent.futures.ThreadPoolExecutor(9) as pool:
+            killer = pool.submit(kill_some, service, random.Random(11), stop, killed)
+            futures = [
+                pool.submit(one_invoke, client, chance.choice(names), number, do) for number, do in enumerate(kinds)
+            ]
+            outcomes = [future.result() for future in futures]
+            stop.append(True)
+            killer.result()
+        wait_until_only_the_server_is_left(service)
+        after = kernel_objects(service.process.pid)
+
+    wrong = Counter((do, got) for do, got in zip(kinds, outcomes, strict=True) if got not in EXPECTED[do])
+    assert all(got in KILLED_FROM_OUTSIDE for _, got in wrong), wrong
+    assert wrong.total() <= len(killed), "more failed than was killed"
+    assert after == before
+
+
+def wait_until_only_the_server_is_left(service: RunningService) -> None:
+    deadline = time.monotonic() + 30
+    process = psutil.Process(service.process.pid)
+    while len(process.children(recursive=True)) > 1:
+        assert time.monotonic() < deadline, process.children(recursive=True)
+        time.sleep(0.1)
+    time.sleep(0.5)
