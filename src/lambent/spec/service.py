@@ -1,0 +1,58 @@
+"""A service: its model behind the one protocol that it speaks."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any, Protocol  # Any: botocore's models carry no types
+
+from botocore.loaders import Loader
+from botocore.model import ServiceModel
+
+from lambent.model.errors import ApiError
+from lambent.spec.aws_json import AwsJson
+from lambent.spec.operation import Operation, Response
+from lambent.spec.query import Query
+from lambent.spec.rest_json import RestJson
+
+
+class WireProtocol(Protocol):
+    def route(
+        self, method: str, raw_path: str, query: str, headers: Mapping[str, str], body: bytes
+    ) -> tuple[str, Mapping[str, str]]: ...
+
+    def compile(self, name: str) -> Operation: ...
+
+    def serialize_error(self, error: ApiError, request_id: str) -> Response: ...
+
+
+PROTOCOLS: Mapping[str, Any] = {"rest-json": RestJson, "json": AwsJson, "query": Query}
+
+
+@functools.cache
+def load(service_name: str) -> Service:
+    """The service of that name in the installed botocore: `lambda`, `logs`, `sts`, `iam`."""
+    model = ServiceModel(Loader().load_service_model(service_name, "service-2"), service_name)
+    return Service(service_name, PROTOCOLS[model.metadata["protocol"]](model), model.operation_names)
+
+
+class Service:
+    def __init__(self, name: str, protocol: WireProtocol, operation_names: list[str]) -> None:
+        self.name = name
+        self.operations: Mapping[str, Operation] = {name: protocol.compile(name) for name in operation_names}
+        self._protocol = protocol
+
+    def route(
+        self, method: str, raw_path: str, query: str, headers: Mapping[str, str], body: bytes
+    ) -> tuple[Operation, Mapping[str, str]]:
+        """The operation that a request asks for, and the labels to give to its `parse`. Header names are lower-case.
+
+        Raises:
+            UnknownOperation: the service has no such operation.
+        """
+        name, labels = self._protocol.route(method, raw_path, query, headers, body)
+        return self.operations[name], labels
+
+    def serialize_error(self, error: ApiError, request_id: str) -> Response:
+        """The error as this service's clients expect it."""
+        return self._protocol.serialize_error(error, request_id)
