@@ -41,7 +41,7 @@ def test_a_function_lives_its_whole_life_through_the_aws_cli(aws: Cli, tmp_path:
     named = ("--function-name", "cli-function")
 
     created = aws(
-        "lambda", "create-function", *named, "--runtime", "python3.12", "--role", ROLE, "--handler", "app.handler",
+        "lambda", "create-function", *named, "--runtime", "python3.11", "--role", ROLE, "--handler", "app.handler",
         "--zip-file", f"fileb://{package}", "--environment", "Variables={A=b}",
     )  # fmt: skip
     assert created["State"] == "Pending"

@@ -54,7 +54,7 @@ def test_cold_and_warm_are_told_apart_by_the_report(function: Function, invoke: 
 
     assert report(cold)["init"] is not None
     assert report(warm)["init"] is None
-    assert "INIT_START Runtime Version: python:3.12" in tail(cold)
+    assert "INIT_START Runtime Version: python:3.11" in tail(cold)
     assert "INIT_START" not in tail(warm)
     identity = request_id(warm)
     assert re.fullmatch(

@@ -143,7 +143,7 @@ def deploy(client: Any, name: str, code: str | bytes | Mapping[str, str | bytes]
     if isinstance(code, str):
         code = {"app.py": code}
     package = code if isinstance(code, bytes) else make_zip(code)
-    request = {"Runtime": "python3.12", "Role": ROLE, "Handler": "app.handler", "Code": {"ZipFile": package}}
+    request = {"Runtime": "python3.11", "Role": ROLE, "Handler": "app.handler", "Code": {"ZipFile": package}}
     client.create_function(FunctionName=name, **{**request, **parameters})
     waiter = client.get_waiter("function_active_v2")
     waiter.wait(FunctionName=name, WaiterConfig={"Delay": 0.05, "MaxAttempts": 400})
