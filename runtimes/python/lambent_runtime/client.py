@@ -1,0 +1,85 @@
+"""The Runtime API: ask for an invocation, answer it.
+
+The answer to one invocation and the question for the next are sent together. Nothing can happen between them, so a
+warm invoke costs one write and one read.
+"""
+
+from __future__ import annotations
+
+from lambent_runtime.connection import Connection
+
+_ROOT = "/2018-06-01/runtime"
+
+
+class RuntimeApiError(Exception):
+    """The Runtime API refused what this client asked; the runtime cannot go on."""
+
+
+class Invocation:
+    """What `next` hands out: the headers by lower-case name, and the event as bytes."""
+
+    __slots__ = ("body", "headers")
+
+    def __init__(self, headers: dict[str, str], body: bytes) -> None:
+        self.headers = headers
+        self.body = body
+
+    @property
+    def request_id(self) -> str:
+        return self.headers["lambda-runtime-aws-request-id"]
+
+
+class RuntimeClient:
+    """Speaks to the Runtime API at `address` (`host:port`, as in AWS_LAMBDA_RUNTIME_API)."""
+
+    __slots__ = ("_answers_due", "_connection", "_host", "_next")
+
+    def __init__(self, address: str) -> None:
+        host, _, port = address.rpartition(":")
+        self._connection = Connection(host, int(port))
+        self._host = f"Host: {address}\r\n"
+        self._next = f"GET {_ROOT}/invocation/next HTTP/1.1\r\n{self._host}\r\n".encode()
+        self._answers_due = 0
+
+    def ask_next(self) -> None:
+        """Ask for the first invocation; later ones are asked for together with the answer before."""
+        self._connection.send(self._next)
+
+    def receive(self) -> Invocation:
+        """Wait for the invocation asked for, however long that takes."""
+        while self._answers_due:
+            self._answers_due -= 1
+            self._check_accepted()
+        status, headers, body = self._connection.read_answer()
+        if status != 200:
+            raise RuntimeApiError(f"expected an invocation (200) from next, found {status}: {body!r}")
+        return Invocation(headers, body)
+
+    def respond(self, invocation: Invocation, body: bytes, content_type: str) -> None:
+        """Answer with the handler's result and ask for the next invocation."""
+        self._answer(invocation, "response", body, f"Content-Type: {content_type}\r\n")
+
+    def fail(self, invocation: Invocation, body: bytes, headers: str) -> None:
+        """Answer with an error document and ask for the next invocation; `headers` are whole lines."""
+        self._answer(invocation, "error", body, headers)
+
+    def post_init_error(self, body: bytes, headers: str) -> None:
+        """Report that this runtime cannot start, and wait until the platform knows."""
+        self._connection.send(self._post("init/error", body, headers), body)
+        self._connection.read_answer()
+
+    def _answer(self, invocation: Invocation, outcome: str, body: bytes, headers: str) -> None:
+        attempt = invocation.headers.get("lambda-runtime-invocation-id")
+        if attempt:
+            headers += f"Lambda-Runtime-Invocation-Id: {attempt}\r\n"
+        head = self._post(f"invocation/{invocation.request_id}/{outcome}", body, headers)
+        self._connection.send(head, body, self._next)
+        self._answers_due += 1
+
+    def _post(self, path: str, body: bytes, headers: str) -> bytes:
+        return f"POST {_ROOT}/{path} HTTP/1.1\r\n{self._host}{headers}Content-Length: {len(body)}\r\n\r\n".encode()
+
+    def _check_accepted(self) -> None:
+        status, _, body = self._connection.read_answer()
+        if status not in (202, 413):  # 413: too large; the platform has told the caller, and life goes on
+            raise RuntimeApiError(f"expected the answer to be accepted (202), found {status}: {body!r}")

@@ -1,0 +1,88 @@
+"""HTTP/1.1 over one keep-alive connection: as much of it as a client of the Runtime API needs.
+
+It stands on `_socket`, since `socket` and `http.client` cost more to import than all the rest of this client.
+"""
+
+from __future__ import annotations
+
+import _socket
+
+_CHUNK_BYTES = 256 * 1024
+
+
+class ConnectionLost(Exception):
+    """The platform closed the connection: this environment is over."""
+
+
+class Connection:
+    """Answers come back in the order of the requests, so any number of them may be sent ahead."""
+
+    __slots__ = ("_received", "_socket")
+
+    def __init__(self, host: str, port: int) -> None:
+        self._socket = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM)
+        self._socket.connect((host, port))
+        self._socket.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
+        self._received = b""
+
+    def send(self, *parts: bytes) -> None:
+        """Write all parts, in one system call where the kernel takes them whole."""
+        try:
+            sent = self._socket.sendmsg(parts)
+            if sent < sum(map(len, parts)):
+                self._socket.sendall(memoryview(b"".join(parts))[sent:])
+        except OSError as exc:
+            raise ConnectionLost(str(exc)) from exc
+
+    def read_answer(self) -> tuple[int, dict[str, str], bytes]:
+        """The next answer: its status, its headers by lower-case name, its body."""
+        lines = self._take_until(b"\r\n\r\n").decode("utf-8", "replace").split("\r\n")
+        headers = {}
+        for line in lines[1:]:
+            name, _, value = line.partition(":")
+            headers[name.lower()] = value.strip()
+        if headers.get("transfer-encoding", "").lower() == "chunked":
+            body = self._take_chunks()
+        else:
+            body = self._take(int(headers.get("content-length", 0)))
+        return int(lines[0].split(" ", 2)[1]), headers, body
+
+    def _take_chunks(self) -> bytes:
+        chunks = []
+        while True:
+            size = int(self._take_until(b"\r\n").partition(b";")[0], 16)
+            if size == 0:
+                break
+            chunks.append(self._take(size))
+            self._take(2)
+        while self._take_until(b"\r\n"):
+            pass  # trailers
+        return b"".join(chunks)
+
+    def _take_until(self, end: bytes) -> bytes:
+        position = self._received.find(end)
+        while position < 0:
+            self._received += self._receive(_CHUNK_BYTES)
+            position = self._received.find(end)
+        taken, self._received = self._received[:position], self._received[position + len(end) :]
+        return taken
+
+    def _take(self, size: int) -> bytes:
+        missing = size - len(self._received)
+        if missing > 0:
+            parts = [self._received]
+            while missing > 0:
+                parts.append(self._receive(min(missing, _CHUNK_BYTES)))
+                missing -= len(parts[-1])
+            self._received = b"".join(parts)
+        taken, self._received = self._received[:size], self._received[size:]
+        return taken
+
+    def _receive(self, size: int) -> bytes:
+        try:
+            data = self._socket.recv(size)
+        except OSError as exc:
+            raise ConnectionLost(str(exc)) from exc
+        if not data:
+            raise ConnectionLost("the platform closed the connection")
+        return data

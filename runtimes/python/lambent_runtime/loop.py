@@ -1,0 +1,89 @@
+"""The life of a runtime: load the handler, then serve one invocation after the other until the platform goes."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from lambent_runtime import log, payload
+from lambent_runtime.client import Invocation, RuntimeClient
+from lambent_runtime.connection import ConnectionLost
+from lambent_runtime.context import LambdaContext, environment_facts
+from lambent_runtime.handler import arrange_path, load_handler
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import NoReturn
+
+    Handler = Callable[[object, object], object]
+
+
+def main() -> NoReturn:
+    """Be the runtime of this process, as its environment variables say. Does not return."""
+    try:
+        arrange_path(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+        log.open_output()
+        client = RuntimeClient(os.environ["AWS_LAMBDA_RUNTIME_API"])
+        serve(_load_or_exit(client), client)
+    except ConnectionLost:
+        log.flush()
+        os._exit(1)  # not sys.exit: threads of the function must not outlive the platform
+
+
+def serve(handler: Handler, client: RuntimeClient) -> NoReturn:
+    """Hand every invocation to the handler.
+
+    An exception is the invocation's answer; what is no `Exception`, such as SystemExit, ends the process.
+    """
+    facts = environment_facts()
+    client.ask_next()
+    while True:
+        # Nothing of an invocation is named here, so that its payloads are free while waiting for the next.
+        _invoke(handler, client, client.receive(), facts)
+
+
+def _invoke(handler: Handler, client: RuntimeClient, invocation: Invocation, facts: dict[str, object]) -> None:
+    headers = invocation.headers
+    log.current.request_id = invocation.request_id
+    log.current.tenant_id = headers.get("lambda-runtime-aws-tenant-id")
+    _set_trace_id(headers.get("lambda-runtime-trace-id"))
+    try:
+        context = LambdaContext(headers, facts)
+        event = payload.decode_event(invocation.body, headers.get("content-type", ""))
+        body, content_type = payload.encode_result(handler(event, context))
+    except Exception as exc:
+        _fail(client, invocation, exc)
+    else:
+        log.flush()
+        client.respond(invocation, body, content_type)
+
+
+def _fail(client: RuntimeClient, invocation: Invocation, exc: Exception) -> None:
+    from lambent_runtime.errors import ErrorReport
+
+    report = ErrorReport(exc, invocation.request_id)
+    report.write_to_log()
+    log.flush()
+    client.fail(invocation, report.body(), report.headers())
+
+
+def _load_or_exit(client: RuntimeClient) -> Handler:
+    try:
+        return load_handler(os.environ.get("_HANDLER", ""))
+    except Exception as exc:
+        from lambent_runtime import errors
+
+        report = errors.ErrorReport(exc)
+        errors.log_init_advice()
+        report.write_to_log()
+        log.flush()
+        client.post_init_error(report.body(), report.headers())
+        sys.exit(1)
+
+
+def _set_trace_id(trace_id: str | None) -> None:
+    if trace_id:
+        os.environ["_X_AMZN_TRACE_ID"] = trace_id
+    else:
+        os.environ.pop("_X_AMZN_TRACE_ID", None)
