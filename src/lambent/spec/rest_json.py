@@ -68,12 +68,10 @@ class RestJson:
         self, method: str, raw_path: str, query: str, headers: Mapping[str, str], body: bytes
     ) -> tuple[str, Labels]:
         """The operation's name and the path's labels, percent-decoded once."""
-        ends, values = self._walk(method, raw_path)
+        ends, values = self._walk(method, raw_path.removesuffix("/"))  # older SDKs say `/2015-03-31/functions/`
         for end in ends:
             if not end.query or set(end.query).issubset(parse_query(query)):
                 return end.operation, dict(zip(end.labels, values, strict=True))
-        if raw_path.endswith("/") and raw_path != "/":  # older SDKs say `/2015-03-31/functions/`
-            return self.route(method, raw_path[:-1], query, headers, body)
         raise UnknownOperation(f"No operation of {self._model.service_name} is at {method} {raw_path}")
 
     def _walk(self, method: str, raw_path: str) -> tuple[Sequence[_End], list[str]]:
@@ -228,7 +226,7 @@ def _compile_serialize(model: Model) -> Serialize:
                 headers.append((header, encode(value).encode()))
         if (body or content_type is EVENT_STREAM) and not any(name == b"Content-Type" for name, _ in headers):
             headers.append(content_type)
-        return output.get(status_member, modelled_status), headers, body
+        return output.get(status_member) or modelled_status, headers, body
 
     return serialize
 
