@@ -1,0 +1,91 @@
+"""What the control plane answers, with AWS's member names; None stands for absent."""
+
+from __future__ import annotations
+
+import hashlib
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+
+from lambent.model.arn import FunctionArn
+from lambent.model.errors import InvalidParameterValue
+from lambent.model.function import Alias, FunctionVersion, LoggingConfig, State
+
+Answer = dict[str, object]
+
+PAGE_MAXIMUM = 50
+"""ListFunctions and ListVersionsByFunction give no more per page, whatever MaxItems says."""
+
+
+def configuration(version: FunctionVersion, arn: FunctionArn | None = None) -> Answer:
+    """FunctionConfiguration with state; `arn` is the one the caller used, the unqualified one by default."""
+    is_settled = version.state is not State.PENDING
+    return {
+        **listed(version, arn or version.arn),
+        "State": version.state,
+        "StateReason": version.state_reason,
+        "StateReasonCode": version.state_reason_code,
+        "LastUpdateStatus": version.last_update_status if is_settled else None,
+        "LastUpdateStatusReason": version.last_update_status_reason if is_settled else None,
+        "LastUpdateStatusReasonCode": version.last_update_status_reason_code if is_settled else None,
+        "RuntimeVersionConfig": {"RuntimeVersionArn": _runtime_version_arn(version)},
+    }
+
+
+def listed(version: FunctionVersion, arn: FunctionArn) -> Answer:
+    """FunctionConfiguration as lists show it: without state and runtime version."""
+    return {
+        "FunctionName": version.name,
+        "FunctionArn": str(arn),
+        "Runtime": version.runtime,
+        "Role": version.role,
+        "Handler": version.handler,
+        "CodeSize": version.code_size_bytes,
+        "Description": version.description,
+        "Timeout": version.timeout_s,
+        "MemorySize": version.memory_mib,
+        "LastModified": version.last_modified,
+        "CodeSha256": version.code_sha256,
+        "Version": version.version,
+        "Environment": {"Variables": version.environment} if version.environment else None,
+        "TracingConfig": {"Mode": version.tracing_mode},
+        "RevisionId": version.revision_id,
+        "PackageType": version.package_type,
+        "Architectures": list(version.architectures),
+        "EphemeralStorage": {"Size": version.ephemeral_storage_mib},
+        "SnapStart": {"ApplyOn": version.snap_start, "OptimizationStatus": "Off"},
+        "LoggingConfig": _logging(version.logging, version.log_group),
+    }
+
+
+def alias(function: FunctionArn, value: Alias) -> Answer:
+    weights = value.additional_weights
+    return {
+        "AliasArn": str(function.qualified(value.name)),
+        "Name": value.name,
+        "FunctionVersion": value.function_version,
+        "Description": value.description,
+        "RoutingConfig": {"AdditionalVersionWeights": dict(weights)} if weights else None,
+        "RevisionId": value.revision_id,
+    }
+
+
+def marker(last: str) -> str:
+    """An opaque NextMarker: names the last thing on the page, so it stays right while others come and go."""
+    return urlsafe_b64encode(last.encode()).decode()
+
+
+def read_marker(text: str | None) -> str:
+    """The last thing of the page before; empty for the first page."""
+    try:
+        return urlsafe_b64decode((text or "").encode()).decode()
+    except ValueError as error:
+        raise InvalidParameterValue("The Marker is not one that a previous page gave as NextMarker.") from error
+
+
+def _logging(logging: LoggingConfig, log_group: str) -> Answer:
+    return {"LogFormat": logging.log_format, "LogGroup": log_group}
+
+
+def _runtime_version_arn(version: FunctionVersion) -> str:
+    """Lambent's runtimes have no versions of their own: the same runtime always has the same ARN."""
+    digest = hashlib.sha256(f"lambent {version.runtime}".encode()).hexdigest()
+    return f"arn:aws:lambda:{version.region}::runtime:{digest}"

@@ -1,0 +1,40 @@
+"""How a request changes a function's configuration: supplied members replace, whole structures at a time."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TypeVar
+
+from lambent.control.requests import ConfigurationMembers, EnvironmentMembers, LoggingMembers
+from lambent.model.function import FunctionVersion, LoggingConfig
+
+Value = TypeVar("Value")
+
+
+def configured(version: FunctionVersion, request: ConfigurationMembers) -> FunctionVersion:
+    return replace(
+        version,
+        role=_given(request.role, version.role),
+        runtime=_given(request.runtime, version.runtime),
+        handler=_given(request.handler, version.handler),
+        description=_given(request.description, version.description),
+        timeout_s=_given(request.timeout, version.timeout_s),
+        memory_mib=_given(request.memory_size, version.memory_mib),
+        ephemeral_storage_mib=(
+            request.ephemeral_storage.size if request.ephemeral_storage else version.ephemeral_storage_mib
+        ),
+        environment=_variables(request.environment) if request.environment else version.environment,
+        logging=_logging(request.logging_config) if request.logging_config else version.logging,
+    )
+
+
+def _given(value: Value | None, before: Value) -> Value:
+    return before if value is None else value
+
+
+def _variables(environment: EnvironmentMembers) -> dict[str, str] | None:
+    return environment.variables or None
+
+
+def _logging(logging: LoggingMembers) -> LoggingConfig:
+    return LoggingConfig(log_group=logging.log_group or "")

@@ -1,0 +1,268 @@
+"""Functions: create, read, list, update, delete (reference/api.md §3)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
+
+from lambent.control import answers, states, validation
+from lambent.control.account import Account
+from lambent.control.activation import Activations
+from lambent.control.answers import Answer
+from lambent.control.catalogue import Catalogue, Found, not_found
+from lambent.control.configuration import configured
+from lambent.control.names import function_arn, new_function_arn, unqualified_arn
+from lambent.control.packages import Package, Packages
+from lambent.control.requests import (
+    CreateFunctionRequest,
+    ListFunctionsRequest,
+    QualifiedRequest,
+    UpdateFunctionCodeRequest,
+    UpdateFunctionConfigurationRequest,
+)
+from lambent.control.stamps import Stamps
+from lambent.model.arn import LATEST, FunctionArn
+from lambent.model.caller import CallerContext
+from lambent.model.errors import InvalidParameterValue, ResourceConflict
+from lambent.model.function import FunctionRecord, FunctionVersion
+
+WARNING = "_Warning"
+"""A private member of an answer: the gateway makes a header of it."""
+
+
+class Functions:
+    """`runtimes` are the identifiers of the service model, `architectures` those that this host runs, its own first;
+    `presign` adds to a path the proof that lets its bearer read it; `runtime_warning` says what is missing to run a
+    runtime here, if anything is."""
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        packages: Packages,
+        account: Account,
+        activations: Activations,
+        stamps: Stamps,
+        *,
+        runtimes: Sequence[str],
+        architectures: Sequence[str],
+        presign: Callable[[str], str],
+        runtime_warning: Callable[[str], str | None],
+    ) -> None:
+        self._catalogue = catalogue
+        self._packages = packages
+        self._account = account
+        self._activations = activations
+        self._stamps = stamps
+        self._runtimes = runtimes
+        self._architectures = architectures
+        self._presign = presign
+        self._runtime_warning = runtime_warning
+
+    async def create_function(self, caller: CallerContext, request: CreateFunctionRequest) -> Answer:
+        function = new_function_arn(caller, request.function_name)
+        validation.check_new_function(request)
+        validation.check_configuration(request, self._runtimes)
+        validation.check_architectures(request.architectures, self._architectures)
+        await self._require_absent(function)
+        package = await self._packages.take(caller, request.code)
+        async with self._packages.kept(caller, package), self._catalogue.changing:
+            await self._require_absent(function)
+            self._account.require_storage(caller, len(package.data) * (2 if request.publish else 1))
+            record = FunctionRecord(latest=self._new_version(function, request, package), tags=request.tags or {})
+            version = record.latest
+            if request.publish:
+                record, version = states.published(record, self._stamps.new_id())
+                await self._catalogue.put_version(version)
+            await self._catalogue.put(record)
+        self._activations.begin(record)
+        return answers.configuration(version) | self._warning(request.runtime)
+
+    async def get_function(self, caller: CallerContext, request: QualifiedRequest) -> Answer:
+        function = function_arn(caller, "GetFunction", request.function_name, request.qualifier)
+        record = (await self._catalogue.find(function)).record
+        version = await self._catalogue.version(record, function)
+        path = f"/_lambent/code/{caller.account}/{version.code_blob}"
+        reserved = record.reserved_concurrency
+        return {
+            "Configuration": answers.configuration(version, function),
+            "Code": {"RepositoryType": "S3", "Location": caller.base_url + self._presign(path)},
+            "Tags": dict(record.tags) or None,
+            "Concurrency": None if reserved is None else {"ReservedConcurrentExecutions": reserved},
+        }
+
+    async def get_function_configuration(self, caller: CallerContext, request: QualifiedRequest) -> Answer:
+        function = function_arn(caller, "GetFunctionConfiguration", request.function_name, request.qualifier)
+        record = (await self._catalogue.find(function)).record
+        return answers.configuration(await self._catalogue.version(record, function), function)
+
+    async def list_functions(self, caller: CallerContext, request: ListFunctionsRequest) -> Answer:
+        """In order of name; with FunctionVersion=ALL each function's versions behind its $LATEST."""
+        if request.master_region is not None:  # asks for the edge replicas of functions, of which there are none
+            return {"Functions": []}
+        size = min(request.max_items or answers.PAGE_MAXIMUM, answers.PAGE_MAXIMUM)
+        last = answers.read_marker(request.marker)
+        if request.function_version == "ALL":
+            return await self._list_versions(caller, last, size)
+        records = await self._catalogue.page(caller.account, caller.region, after=last, limit=size + 1)
+        page = [record.latest for record in records[:size]]
+        return {
+            "Functions": [answers.listed(latest, latest.arn) for latest in page],
+            "NextMarker": answers.marker(page[-1].name) if len(records) > size else None,
+        }
+
+    async def update_function_code(self, caller: CallerContext, request: UpdateFunctionCodeRequest) -> Answer:
+        function = unqualified_arn(caller, "UpdateFunctionCode", request.function_name)
+        if request.image_uri:
+            raise InvalidParameterValue("Please don't provide ImageUri when updating a function with packageType Zip.")
+        validation.check_architectures(request.architectures, self._architectures)
+        await self._updatable(function, request.revision_id)
+        package = await self._packages.take(caller, request)
+        async with self._packages.kept(caller, package), self._catalogue.changing:
+            found = await self._updatable(function, request.revision_id)
+            before = found.record.latest
+            code = replace(
+                self._with_code(before, package), architectures=request.architectures or before.architectures
+            )
+            if request.dry_run:
+                return answers.configuration(code)
+            growth = len(package.data) - before.code_size_bytes
+            self._account.require_storage(caller, growth + (len(package.data) if request.publish else 0))
+            record, version = await self._updated(found, code, is_published=request.publish)
+        self._activations.begin(record)
+        return answers.configuration(version, version.qualified_arn if request.publish else None)
+
+    async def update_function_configuration(
+        self, caller: CallerContext, request: UpdateFunctionConfigurationRequest
+    ) -> Answer:
+        function = unqualified_arn(caller, "UpdateFunctionConfiguration", request.function_name)
+        validation.check_configuration(request, self._runtimes)
+        async with self._catalogue.changing:
+            found = await self._updatable(function, request.revision_id)
+            latest = configured(found.record.latest, request)
+            record, version = await self._updated(found, latest, is_published=False)
+        self._activations.begin(record)
+        return answers.configuration(version) | self._warning(request.runtime)
+
+    async def delete_function(self, caller: CallerContext, request: QualifiedRequest) -> Answer:
+        function = function_arn(caller, "DeleteFunction", request.function_name, request.qualifier)
+        if function.qualifier == LATEST:
+            raise InvalidParameterValue("$LATEST version cannot be deleted without deleting the function.")
+        async with self._catalogue.changing:
+            found = await self._catalogue.find(function)
+            states.require_settled(found.record.latest, self._stamps.now())
+            if function.qualifier is None:
+                await self._catalogue.remove(found)
+            else:
+                await self._delete_version(found, function.qualifier)
+        return {"StatusCode": 204}
+
+    async def _require_absent(self, function: FunctionArn) -> None:
+        if await self._catalogue.get(function) is not None:
+            raise ResourceConflict(f"Function already exist: {function.name}")
+
+    async def _updatable(self, function: FunctionArn, revision_id: str | None) -> Found:
+        found = await self._catalogue.find(function)
+        states.require_settled(found.record.latest, self._stamps.now())
+        states.require_revision(found.record.latest.revision_id, revision_id)
+        return found
+
+    def _new_version(self, function: FunctionArn, request: CreateFunctionRequest, package: Package) -> FunctionVersion:
+        version = FunctionVersion(
+            account=function.account,
+            region=function.region,
+            name=function.name,
+            role=request.role,
+            runtime=request.runtime,
+            handler=request.handler,
+            architectures=request.architectures or tuple(self._architectures[:1]),
+            code_blob=package.blob,
+            code_sha256=package.sha256,
+            code_size_bytes=len(package.data),
+            code_unzipped_bytes=package.unzipped_bytes,
+            last_modified=self._stamps.last_modified(),
+            revision_id=self._stamps.new_id(),
+        )
+        return states.created(configured(version, request))
+
+    def _with_code(self, version: FunctionVersion, package: Package) -> FunctionVersion:
+        return replace(
+            version,
+            code_blob=package.blob,
+            code_sha256=package.sha256,
+            code_size_bytes=len(package.data),
+            code_unzipped_bytes=package.unzipped_bytes,
+        )
+
+    async def _updated(
+        self, found: Found, latest: FunctionVersion, *, is_published: bool
+    ) -> tuple[FunctionRecord, FunctionVersion]:
+        """Store a new configuration as an update in progress, perhaps with a version of it that is Pending as well."""
+        stamped = replace(latest, last_modified=self._stamps.last_modified(), revision_id=self._stamps.new_id())
+        record = states.updating(found.record, stamped)
+        version = record.latest
+        if is_published and (unchanged := states.unchanged_version(record)) is not None:
+            version = await self._catalogue.published(record, unchanged) or version
+        elif is_published:
+            record, version = states.published(record, self._stamps.new_id())
+            version = states.created(replace(version, last_update_status=None))
+            await self._catalogue.put_version(version)
+        await self._catalogue.put(record, found.revision)
+        return record, version
+
+    async def _delete_version(self, found: Found, qualifier: str) -> None:
+        record, function = found.record, found.record.latest.arn
+        if qualifier in record.aliases:
+            raise InvalidParameterValue("Deletion of aliases is not currently supported.")
+        if not qualifier.isdigit():
+            raise not_found(function.qualified(qualifier))
+        number = int(qualifier)
+        if number not in record.versions:
+            return
+        referring = [
+            name
+            for name, alias in record.aliases.items()
+            if qualifier == alias.function_version or qualifier in alias.additional_weights
+        ]
+        if referring:
+            raise ResourceConflict(
+                f"Unable to delete version because the following aliases reference it: [{', '.join(referring)}]"
+            )
+        kept = tuple(version for version in record.versions if version != number)
+        await self._catalogue.put(replace(record, versions=kept), found.revision)
+        await self._catalogue.remove_version(function, number)
+
+    async def _list_versions(self, caller: CallerContext, last: str, size: int) -> Answer:
+        page: list[FunctionVersion] = []
+        async for version in self._versions_after(caller, last):
+            if len(page) == size:
+                marker = answers.marker(f"{page[-1].name}:{page[-1].version}")
+                break
+            page.append(version)
+        else:
+            marker = None
+        return {
+            "Functions": [answers.listed(version, version.qualified_arn) for version in page],
+            "NextMarker": marker,
+        }
+
+    async def _versions_after(self, caller: CallerContext, last: str) -> AsyncIterator[FunctionVersion]:
+        """Every version of every function, from behind `name:version` on."""
+        name, _, number = last.partition(":")
+        if name and (found := await self._catalogue.get(FunctionArn(caller.region, caller.account, name))):
+            async for version in self._published(found.record, above=int(number) if number.isdigit() else 0):
+                yield version
+        while records := await self._catalogue.page(caller.account, caller.region, after=name, limit=10):
+            for record in records:
+                yield record.latest
+                async for version in self._published(record):
+                    yield version
+            name = records[-1].latest.name
+
+    async def _published(self, record: FunctionRecord, above: int = 0) -> AsyncIterator[FunctionVersion]:
+        for number in record.versions:
+            if number > above and (version := await self._catalogue.published(record, number)):
+                yield version
+
+    def _warning(self, runtime: str | None) -> Answer:
+        warning = self._runtime_warning(runtime) if runtime else None
+        return {WARNING: warning} if warning else {}

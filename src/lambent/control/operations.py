@@ -1,0 +1,135 @@
+"""The control plane joined together: every operation that is built, by AWS's name."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self  # Any: parameters are of whatever type the service model gives them
+
+from lambent.control import requests, states
+from lambent.control.account import Account
+from lambent.control.activation import Activate, Activations
+from lambent.control.aliases import Aliases
+from lambent.control.answers import Answer
+from lambent.control.catalogue import Catalogue
+from lambent.control.concurrency import Concurrency
+from lambent.control.functions import Functions
+from lambent.control.packages import Packages
+from lambent.control.requests import Request
+from lambent.control.stamps import Stamps
+from lambent.control.usage import Ledger
+from lambent.control.versions import Versions
+from lambent.model import limits
+from lambent.model.caller import CallerContext
+from lambent.ports.blobs import Blobs
+from lambent.ports.code_source import CodeSource
+from lambent.ports.store import Store
+
+Operation = Callable[[CallerContext, dict[str, Any]], Awaitable[Answer]]
+
+
+class Control:
+    """What should exist. Entering it counts what the store holds and resumes what an earlier process began.
+
+    `activate` makes a version's code ready to run, in the background of each create and update; for the other
+    callables see `Functions`.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        blobs: Blobs,
+        code_source: CodeSource,
+        activate: Activate,
+        presign: Callable[[str], str],
+        runtimes: Sequence[str],
+        runtime_warning: Callable[[str], str | None],
+        architectures: Sequence[str] = ("x86_64",),
+        concurrency: int = limits.ACCOUNT_CONCURRENCY,
+        code_storage_bytes: int = limits.CODE_STORAGE_BYTES,
+        now: Callable[[], float] = time.time,
+        new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
+    ) -> None:
+        stamps, ledger = Stamps(now=now, new_id=new_id), Ledger()
+        packages = Packages(blobs, code_source, ledger)
+        account = Account(ledger, concurrency=concurrency, code_storage_bytes=code_storage_bytes)
+        self._catalogue = Catalogue(store, ledger, packages)
+        self._activations = Activations(self._catalogue, activate, stamps)
+        functions = Functions(
+            self._catalogue,
+            packages,
+            account,
+            self._activations,
+            stamps,
+            runtimes=runtimes,
+            architectures=architectures,
+            presign=presign,
+            runtime_warning=runtime_warning,
+        )
+        self.operations: Mapping[str, Operation] = {
+            **_of_functions(functions),
+            **_of_versions(Versions(self._catalogue, account, stamps), Aliases(self._catalogue, stamps)),
+            **_of_account(account, Concurrency(self._catalogue, account)),
+        }
+
+    async def __aenter__(self) -> Self:
+        records = await self._catalogue.load()
+        await self._activations.__aenter__()
+        for record in records:
+            if states.is_under_way(record):
+                self._activations.begin(record)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._activations.__aexit__(kind, error, traceback)
+
+
+def _of_functions(functions: Functions) -> Mapping[str, Operation]:
+    return {
+        "CreateFunction": _parsing(requests.CreateFunctionRequest, functions.create_function),
+        "GetFunction": _parsing(requests.QualifiedRequest, functions.get_function),
+        "GetFunctionConfiguration": _parsing(requests.QualifiedRequest, functions.get_function_configuration),
+        "ListFunctions": _parsing(requests.ListFunctionsRequest, functions.list_functions),
+        "UpdateFunctionCode": _parsing(requests.UpdateFunctionCodeRequest, functions.update_function_code),
+        "UpdateFunctionConfiguration": _parsing(
+            requests.UpdateFunctionConfigurationRequest, functions.update_function_configuration
+        ),
+        "DeleteFunction": _parsing(requests.QualifiedRequest, functions.delete_function),
+    }
+
+
+def _of_versions(versions: Versions, aliases: Aliases) -> Mapping[str, Operation]:
+    return {
+        "PublishVersion": _parsing(requests.PublishVersionRequest, versions.publish_version),
+        "ListVersionsByFunction": _parsing(requests.ListVersionsRequest, versions.list_versions_by_function),
+        "CreateAlias": _parsing(requests.CreateAliasRequest, aliases.create_alias),
+        "GetAlias": _parsing(requests.AliasRequest, aliases.get_alias),
+        "ListAliases": _parsing(requests.ListAliasesRequest, aliases.list_aliases),
+        "UpdateAlias": _parsing(requests.UpdateAliasRequest, aliases.update_alias),
+        "DeleteAlias": _parsing(requests.AliasRequest, aliases.delete_alias),
+    }
+
+
+def _of_account(account: Account, concurrency: Concurrency) -> Mapping[str, Operation]:
+    return {
+        "GetAccountSettings": _parsing(requests.NoRequest, account.get_account_settings),
+        "PutFunctionConcurrency": _parsing(
+            requests.PutFunctionConcurrencyRequest, concurrency.put_function_concurrency
+        ),
+        "GetFunctionConcurrency": _parsing(requests.FunctionRequest, concurrency.get_function_concurrency),
+        "DeleteFunctionConcurrency": _parsing(requests.FunctionRequest, concurrency.delete_function_concurrency),
+    }
+
+
+def _parsing(kind: type[Request], handler: Callable[[CallerContext, Request], Awaitable[Answer]]) -> Operation:
+    """The border: members of AWS's names come in, a typed request goes on."""
+
+    async def operation(caller: CallerContext, members: dict[str, Any]) -> Answer:
+        return await handler(caller, requests.parse(kind, members))
+
+    return operation

@@ -1,0 +1,203 @@
+"""What callers ask of the control plane, typed: the members of AWS's requests that Lambent acts upon.
+
+A member that is not here is refused by name as soon as it says something, so that no configuration is accepted and then
+ignored, not even one that a later service model brings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import TypeVar, get_args
+
+import msgspec
+
+from lambent.model.errors import InvalidParameterValue
+
+
+class Members(msgspec.Struct, rename="pascal"):
+    """A structure of a request; absent members are None."""
+
+
+class EnvironmentMembers(Members):
+    variables: dict[str, str] | None = None
+
+
+class EphemeralStorageMembers(Members):
+    size: int
+
+
+class TracingMembers(Members):
+    mode: str | None = None
+
+
+class SnapStartMembers(Members):
+    apply_on: str | None = None
+
+
+class LoggingMembers(Members):
+    log_format: str | None = None
+    application_log_level: str | None = None
+    system_log_level: str | None = None
+    log_group: str | None = None
+
+
+class RoutingMembers(Members):
+    additional_version_weights: dict[str, float] | None = None
+
+
+class CodeMembers(Members):
+    """Where the code comes from: exactly one of a zip, an S3 object and an image."""
+
+    zip_file: bytes | None = None
+    s3_bucket: str | None = None
+    s3_key: str | None = None
+    s3_object_version: str | None = None
+    s3_object_storage_mode: str | None = None
+    image_uri: str | None = None
+
+
+class ConfigurationMembers(Members):
+    """What CreateFunction and UpdateFunctionConfiguration have in common."""
+
+    function_name: str
+    role: str | None = None
+    runtime: str | None = None
+    handler: str | None = None
+    description: str | None = None
+    timeout: int | None = None
+    memory_size: int | None = None
+    environment: EnvironmentMembers | None = None
+    ephemeral_storage: EphemeralStorageMembers | None = None
+    tracing_config: TracingMembers | None = None
+    snap_start: SnapStartMembers | None = None
+    logging_config: LoggingMembers | None = None
+
+
+class CreateFunctionRequest(ConfigurationMembers, kw_only=True):
+    role: str
+    code: CodeMembers
+    package_type: str | None = None
+    architectures: tuple[str, ...] | None = None
+    publish: bool = False
+    tags: dict[str, str] | None = None
+
+
+class UpdateFunctionConfigurationRequest(ConfigurationMembers):
+    revision_id: str | None = None
+
+
+class UpdateFunctionCodeRequest(CodeMembers, kw_only=True):
+    function_name: str
+    architectures: tuple[str, ...] | None = None
+    publish: bool = False
+    dry_run: bool = False
+    revision_id: str | None = None
+
+
+class FunctionRequest(Members):
+    """An operation on a function as a whole."""
+
+    function_name: str
+
+
+class QualifiedRequest(FunctionRequest):
+    qualifier: str | None = None
+
+
+class ListFunctionsRequest(Members):
+    master_region: str | None = None
+    function_version: str | None = None
+    marker: str | None = None
+    max_items: int | None = None
+
+
+class PublishVersionRequest(FunctionRequest):
+    code_sha256: str | None = None
+    description: str | None = None
+    revision_id: str | None = None
+
+
+class ListVersionsRequest(FunctionRequest):
+    marker: str | None = None
+    max_items: int | None = None
+
+
+class AliasRequest(FunctionRequest):
+    name: str
+
+
+class CreateAliasRequest(AliasRequest):
+    function_version: str
+    description: str | None = None
+    routing_config: RoutingMembers | None = None
+
+
+class UpdateAliasRequest(AliasRequest):
+    function_version: str | None = None
+    description: str | None = None
+    routing_config: RoutingMembers | None = None
+    revision_id: str | None = None
+
+
+class ListAliasesRequest(FunctionRequest):
+    function_version: str | None = None
+    marker: str | None = None
+    max_items: int | None = None
+
+
+class PutFunctionConcurrencyRequest(FunctionRequest):
+    reserved_concurrent_executions: int
+
+
+class NoRequest(Members):
+    """An operation without parameters."""
+
+
+Request = TypeVar("Request", bound=Members)
+
+
+def parse(kind: type[Request], members: Mapping[str, object]) -> Request:
+    """Type the members of a request that the service model has already checked.
+
+    Raises:
+        InvalidParameterValue: a member asks for something that Lambent does not do.
+    """
+    _refuse_unsupported(kind, members)
+    return msgspec.convert(members, kind)
+
+
+def unsupported(parameter: str) -> InvalidParameterValue:
+    return InvalidParameterValue(
+        f"Lambent does not support {parameter} yet: remove it from the request. See docs/compatibility.md"
+    )
+
+
+def _refuse_unsupported(kind: type[Members], members: Mapping[str, object], path: str = "") -> None:
+    known = _known(kind)
+    for name, value in members.items():
+        if name not in known:
+            if _says_something(value):
+                raise unsupported(path + name)
+        elif (structure := known[name]) is not None and isinstance(value, Mapping):
+            _refuse_unsupported(structure, value, f"{path}{name}.")
+
+
+@cache
+def _known(kind: type[Members]) -> Mapping[str, type[Members] | None]:
+    """The members of a structure by AWS's name, with the structure that they hold, if they hold one."""
+    known: dict[str, type[Members] | None] = {}
+    for member in msgspec.structs.fields(kind):
+        candidates = (member.type, *get_args(member.type))
+        structures = (one for one in candidates if isinstance(one, type) and issubclass(one, Members))
+        known[member.encode_name] = next(structures, None)
+    return known
+
+
+def _says_something(value: object) -> bool:
+    """Clients send empty structures and lists to mean "none": `VpcConfig: {SubnetIds: []}`, `KMSKeyArn: ""`."""
+    if isinstance(value, Mapping):
+        return any(_says_something(member) for member in value.values())
+    if isinstance(value, list | tuple):
+        return any(_says_something(member) for member in value)
+    return value not in (None, False, "", b"")

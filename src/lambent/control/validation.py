@@ -1,0 +1,113 @@
+"""The rules of reference/api.md §3.3 that the service model does not hold, with AWS's texts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+
+from lambent.control.requests import ConfigurationMembers, CreateFunctionRequest, LoggingMembers, unsupported
+from lambent.model import limits
+from lambent.model.errors import InvalidParameterValue, ValidationError
+from lambent.model.function import LogFormat
+
+RESERVED_VARIABLES = frozenset((
+    "_HANDLER", "_X_AMZN_TRACE_ID", "AWS_DEFAULT_REGION", "AWS_REGION", "AWS_EXECUTION_ENV", "AWS_LAMBDA_FUNCTION_NAME",
+    "AWS_LAMBDA_FUNCTION_VERSION", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "AWS_LAMBDA_INITIALIZATION_TYPE",
+    "AWS_LAMBDA_LOG_GROUP_NAME", "AWS_LAMBDA_LOG_STREAM_NAME", "AWS_LAMBDA_RUNTIME_API", "AWS_ACCESS_KEY",
+    "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_LAMBDA_MAX_CONCURRENCY",
+    "AWS_LAMBDA_METADATA_API", "AWS_LAMBDA_METADATA_TOKEN", "LAMBDA_TASK_ROOT", "LAMBDA_RUNTIME_DIR",
+))  # fmt: skip
+"""reference/runtime-api.md §6.1"""
+
+_TAGS_MAXIMUM = 50
+
+
+def check_new_function(request: CreateFunctionRequest) -> None:
+    if request.package_type == "Image" or request.code.image_uri:
+        raise unsupported("PackageType Image")
+    if not request.runtime or not request.handler:
+        raise InvalidParameterValue(
+            "Runtime and Handler are mandatory parameters for functions created with deployment packages."
+        )
+    _check_tags(request.tags or {})
+
+
+def check_configuration(request: ConfigurationMembers, runtimes: Sequence[str]) -> None:
+    """Refuse values that AWS's service refuses, and those that ask for what Lambent does not do."""
+    if request.runtime is not None and request.runtime not in runtimes:
+        raise InvalidParameterValue(
+            f"Value {request.runtime} at 'runtime' failed to satisfy constraint: Member must satisfy enum value set: "
+            f"[{', '.join(runtimes)}] or be a valid ARN"
+        )
+    _check_sizes(request)
+    if request.environment is not None:
+        _check_variables(request.environment.variables or {})
+    if request.tracing_config is not None and request.tracing_config.mode == "Active":
+        raise unsupported("TracingConfig.Mode Active")
+    if request.snap_start is not None and request.snap_start.apply_on == "PublishedVersions":
+        raise unsupported("SnapStart.ApplyOn PublishedVersions")
+    if request.logging_config is not None:
+        _check_logging(request.logging_config)
+
+
+def check_architectures(architectures: Sequence[str] | None, supported: Sequence[str]) -> None:
+    for architecture in architectures or ():
+        if architecture not in supported:
+            raise InvalidParameterValue(
+                f"Architectures [{architecture}] cannot run on this host, which runs [{', '.join(supported)}]. "
+                "See docs/compatibility.md"
+            )
+
+
+def _check_sizes(request: ConfigurationMembers) -> None:
+    if request.timeout is not None and request.timeout > limits.TIMEOUT_S_MAXIMUM:
+        raise _too_large(request.timeout, "timeout", limits.TIMEOUT_S_MAXIMUM)
+    if request.memory_size is not None and request.memory_size > limits.MEMORY_MIB_MAXIMUM:
+        raise InvalidParameterValue(
+            "'MemorySize' value failed to satisfy constraint: Member must have value less than or equal to "
+            f"{limits.MEMORY_MIB_MAXIMUM}"
+        )
+    storage = request.ephemeral_storage
+    if storage is not None and storage.size > limits.EPHEMERAL_STORAGE_MIB_MAXIMUM:
+        raise _too_large(storage.size, "ephemeralStorage.size", limits.EPHEMERAL_STORAGE_MIB_MAXIMUM)
+
+
+def _too_large(value: int, field: str, maximum: int) -> ValidationError:
+    return ValidationError(
+        f"1 validation error detected: Value '{value}' at '{field}' failed to satisfy constraint: "
+        f"Member must have value less than or equal to {maximum}"
+    )
+
+
+def _check_variables(variables: Mapping[str, str]) -> None:
+    reserved = [name for name in variables if name in RESERVED_VARIABLES]
+    if reserved:
+        raise InvalidParameterValue(
+            "Lambda was unable to configure your environment variables because the environment variables you have "
+            "provided contains reserved keys that are currently not supported for modification. "
+            f"Reserved keys used in this request: {', '.join(reserved)}"
+        )
+    measured = json.dumps(variables, separators=(",", ":"), ensure_ascii=False)
+    if len(measured.encode(errors="surrogatepass")) > limits.ENVIRONMENT_VARIABLES_BYTES:
+        raise InvalidParameterValue(
+            "Lambda was unable to configure your environment variables because the environment variables you have "
+            f"provided exceeded the 4KB limit. String measured: {measured}"
+        )
+
+
+def _check_logging(logging: LoggingMembers) -> None:
+    if logging.log_format == LogFormat.JSON:
+        raise unsupported("LoggingConfig.LogFormat JSON")
+    if logging.application_log_level or logging.system_log_level:
+        raise InvalidParameterValue(
+            'LogLevel is not supported when LogFormat is set to "Text". Remove LogLevel from your request or change '
+            'the LogFormat to "JSON" and try again.'
+        )
+
+
+def _check_tags(tags: Mapping[str, str]) -> None:
+    if len(tags) > _TAGS_MAXIMUM:
+        raise InvalidParameterValue("Number of tags exceeds resource tag limit.")
+    for key in tags:
+        if key.lower().startswith("aws:"):
+            raise InvalidParameterValue(f"Tag key '{key}' is not allowed: the prefix aws: is reserved for AWS.")
