@@ -1,0 +1,137 @@
+"""What `lambent serve` can be told, checked once at the start; no part reads settings from anywhere else."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from lambent.model.limits import ACCOUNT_CONCURRENCY, TIMEOUT_S_MAXIMUM
+
+DEFAULT_LISTEN = "127.0.0.1:9400"
+DEFAULT_DATA_DIR = Path(".lambent")
+
+ENDPOINT_SERVICES = ("s3",)
+"""AWS services that functions' code can come from."""
+
+_DURATION = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>ms|s|m|h|d)?")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+class InvalidConfiguration(ValueError):
+    """The person who starts the server must change something; the message says what."""
+
+
+class Auth(StrEnum):
+    OPEN = "open"
+    """Any key is accepted."""
+    ENFORCE = "enforce"
+
+
+class Egress(StrEnum):
+    AUTO = "auto"
+    """`open` where the host can, else `none`."""
+    OPEN = "open"
+    INTERNET = "internet"
+    """As `open`, with private address ranges closed."""
+    NONE = "none"
+
+
+class RuntimeFallback(StrEnum):
+    NONE = "none"
+    NEAREST = "nearest"
+
+
+class Isolation(StrEnum):
+    AUTO = "auto"
+    FULL = "full"
+    USERNS = "userns"
+    PROCESS = "process"
+    """No isolation: development only."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeOptions:
+    """The settings of one server.
+
+    Raises:
+        InvalidConfiguration: two settings do not go together, or one is out of range.
+    """
+
+    listen_host: str = "127.0.0.1"
+    listen_port: int = 9400
+    data_dir: Path = DEFAULT_DATA_DIR
+    auth: Auth = Auth.OPEN
+    egress: Egress = Egress.AUTO
+    idle_timeout_s: float = 600.0
+    drain_timeout_s: float = float(TIMEOUT_S_MAXIMUM)
+    account_concurrency: int = ACCOUNT_CONCURRENCY
+    endpoints: Mapping[str, str] = field(default_factory=dict)
+    """URL by AWS service, e.g. of the S3-compatible store that packages come from."""
+    runtime_fallback: RuntimeFallback = RuntimeFallback.NONE
+    isolation: Isolation = Isolation.AUTO
+    user: str | None = None
+    """Whom the server becomes when it was started as root; None keeps root's user id, without its capabilities."""
+
+    def __post_init__(self) -> None:
+        if self.idle_timeout_s <= 0:
+            raise InvalidConfiguration(f"--idle-timeout must be more than 0 s, found {self.idle_timeout_s:g} s")
+        if self.account_concurrency < 1:
+            raise InvalidConfiguration(f"--account-concurrency must be at least 1, found {self.account_concurrency}")
+        if is_loopback(self.listen_host):
+            return
+        if self.auth is not Auth.ENFORCE:
+            raise InvalidConfiguration(
+                f"--listen {self.listen_host}:{self.listen_port} is reachable from other machines, where --auth open "
+                "would let anyone run code here; add `--auth enforce`, or listen on 127.0.0.1"
+            )
+        if self.isolation is Isolation.PROCESS:
+            raise InvalidConfiguration(
+                "--isolation process isolates nothing and must not be reachable from other machines, but --listen is "
+                f"{self.listen_host}:{self.listen_port}; listen on 127.0.0.1, or see `lambent doctor` for what is missing"
+            )
+
+
+def parse_listen(text: str) -> tuple[str, int]:
+    """`HOST:PORT` or `[IPV6]:PORT`, e.g. `127.0.0.1:9400`; port 0 takes a free one."""
+    host, _, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not host or not (port.isascii() and port.isdigit()) or int(port) > 65535:
+        raise InvalidConfiguration(f"--listen must be HOST:PORT, e.g. {DEFAULT_LISTEN}; found {text!r}")
+    return host, int(port)
+
+
+def parse_duration_s(text: str) -> float:
+    """A number of seconds, or a number with one of the units ms, s, m, h, d: `90`, `10m`, `1.5h`."""
+    match = _DURATION.fullmatch(text.strip())
+    if match is None:
+        raise InvalidConfiguration(f"a duration must be seconds or have a unit, e.g. 90, 90s, 10m, 2h; found {text!r}")
+    return float(match["number"]) * _SECONDS[match["unit"] or "s"]
+
+
+def parse_endpoints(pairs: Iterable[str]) -> Mapping[str, str]:
+    """`SERVICE=URL` pairs as a mapping."""
+    endpoints: dict[str, str] = {}
+    for pair in pairs:
+        service, _, url = pair.partition("=")
+        if service not in ENDPOINT_SERVICES:
+            raise InvalidConfiguration(
+                f"--endpoint must be SERVICE=URL for one of the services {', '.join(ENDPOINT_SERVICES)}; found {pair!r}"
+            )
+        if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).netloc:
+            raise InvalidConfiguration(f"--endpoint {service} must be an http or https URL, found {url!r}")
+        endpoints[service] = url
+    return endpoints
+
+
+def is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
