@@ -8,14 +8,14 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any  # Any: parameters are of whatever type the service model gives them
+from typing import Any, Protocol  # Any: parameters are of whatever type the service model gives them
 
 from lambent.frontend.errors import as_api_error
 from lambent.frontend.invoke_api import Answer, InvokeApi
 from lambent.frontend.local_api import LocalApi
 from lambent.frontend.services import find_service
 from lambent.http.server import Exchange
-from lambent.iam.authenticator import Authenticator, Caller
+from lambent.iam.authenticator import Caller
 from lambent.model.caller import CallerContext
 from lambent.model.errors import NotImplementedByLambent
 from lambent.spec.service import Service
@@ -23,6 +23,12 @@ from lambent.spec.service import Service
 log = logging.getLogger(__name__)
 
 Handler = Callable[[CallerContext, dict[str, Any]], Awaitable[Mapping[str, Any]]]
+
+class Authenticator(Protocol):
+    def authenticate(
+        self, method: str, raw_path: str, query: str, headers: Mapping[str, str], body: bytes, now: float
+    ) -> Caller: ...
+
 
 WARNING = "_Warning"
 """A private member of an output: shown to the caller as a header, for what AWS has no word for."""
@@ -120,4 +126,4 @@ class Gateway:
 
 def _context(caller: Caller, headers: Mapping[str, str]) -> CallerContext:
     host = headers.get("host", "localhost")
-    return CallerContext(account=caller.account, region=caller.region, base_url=f"http://{host}")
+    return CallerContext(account=caller.account, region=caller.region, base_url=f"http://{host}", arn=caller.arn)

@@ -71,6 +71,14 @@ class Resolver:
             return found.additional if self._draw() < found.weight else found.main
         return found
 
+    async def load(self) -> None:
+        """Tell `changed` of every function there is: reservations count from the first invoke on."""
+        after = ""
+        while entries := await self._store.scan("function/", after=after):
+            for entry in entries:
+                await self.refresh(entry.key)
+            after = entries[-1].key
+
     def forget(self, key: str) -> None:
         """Called for each change below `function/`: what was cached of that function is stale."""
         _, account, region, name = key.split("/")

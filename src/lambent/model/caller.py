@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallerContext:
-    """The account and region of one signed request; `base_url` is how the caller reached us (`http://host:port`)."""
+    """The account and region of one signed request; `base_url` is how the caller reached us (`http://host:port`), `arn` who it is."""
 
     account: str
     region: str
     base_url: str
+    arn: str = ""

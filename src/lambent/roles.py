@@ -1,0 +1,265 @@
+"""The composition root: the only place that chooses backends and joins the parts to a running server."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import os
+import secrets
+import signal
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any  # Any: parameters are of whatever type the service model gives them
+
+import uvloop
+from botocore.loaders import Loader
+from botocore.model import ServiceModel
+
+from lambent import privileges
+from lambent.adapters.files import lock
+from lambent.adapters.files.blobs import FileBlobs
+from lambent.adapters.http.code_source import S3CodeSource
+from lambent.adapters.sqlite.log_store import SqliteLogStore
+from lambent.adapters.sqlite.store import SqliteStore
+from lambent.config import Auth, Egress, ServeOptions, is_loopback
+from lambent.control import Control
+from lambent.frontend.gateway import Authenticator, Gateway
+from lambent.frontend.invoke_api import InvokeApi
+from lambent.frontend.local_api import LocalApi
+from lambent.http.server import Limits, Server
+from lambent.iam import root_key, sts
+from lambent.iam.authenticator import EnforcingAuthenticator, OpenAuthenticator
+from lambent.invoke.invoker import Invoker
+from lambent.invoke.resolve import Resolver
+from lambent.logs.operations import LogsApi
+from lambent.logs.retention import Retention
+from lambent.logs.writer import TelemetryWriter
+from lambent.manager.manager import LocalManager
+from lambent.model.arn import FunctionArn
+from lambent.model.caller import CallerContext
+from lambent.model.errors import PlatformError
+from lambent.model.function import FunctionRecord, FunctionVersion
+from lambent.model.limits import CREATE_FUNCTION_REQUEST_BYTES
+from lambent.service_log import start_service_log
+from lambent.spec.service import load
+from lambent.worker.code_cache import CodeCache
+from lambent.worker.runtime_dirs import prepare_empty, prepare_python
+from lambent.worker.runtimes import Interpreter, Missing, discover, resolve_runtime
+from lambent.worker.sandbox.client import Sandboxes, SandboxOptions
+from lambent.worker.sandbox.network import probe_egress
+from lambent.worker.worker import LocalWorker, WorkerOptions
+
+log = logging.getLogger(__name__)
+
+SERVICES = ("lambda", "logs", "sts", "iam")
+
+
+def serve(options: ServeOptions) -> int:
+    """Run a server until it is told to stop; returns the process's exit status."""
+    start_service_log()
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_serve(options))
+    except PlatformError as exc:
+        log.error("server.cannot_start", extra={"reason": str(exc)})
+        return 1
+    return 0
+
+
+async def _serve(options: ServeOptions) -> None:
+    async with AsyncExitStack() as stack:
+        data_dir = _open_data_dir(options.data_dir, stack)
+        interpreters = tuple(discover())
+        sandboxes = await _launch_sandboxes(options, data_dir, stack)
+        privileges.drop(user=options.user, data_dir=data_dir)
+        host = _Host(options, data_dir, interpreters, sandboxes)
+        server = await host.start(stack)
+        stopping = _stop_signal()
+        await server.listen(options.listen_host, options.listen_port)
+        log.info("server.ready", extra={"listen": f"{options.listen_host}:{options.listen_port}"})
+        await stopping.wait()
+        log.info("server.draining", extra={"timeout_s": options.drain_timeout_s})
+        await server.drain(options.drain_timeout_s)
+    log.info("server.stopped")
+
+
+def _open_data_dir(path: Path, stack: AsyncExitStack) -> Path:
+    data_dir = path.absolute()
+    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    stack.callback(os.close, lock.hold(data_dir))
+    return data_dir
+
+
+async def _launch_sandboxes(options: ServeOptions, data_dir: Path, stack: AsyncExitStack) -> Sandboxes:
+    """Start the one privileged process, while there are privileges to give."""
+    egress = options.egress
+    if egress is Egress.AUTO:
+        can_egress, reason = probe_egress()
+        egress = Egress.OPEN if can_egress else Egress.NONE
+        if not can_egress:
+            log.warning("egress.none", extra={"reason": reason})
+    sandboxes = await Sandboxes.launch(
+        SandboxOptions(
+            state_dir=data_dir / "sandboxes",
+            server_id=hashlib.sha256(str(data_dir).encode()).hexdigest()[:8],
+            egress=egress.value,
+            level=options.isolation.value,
+        )
+    )
+    stack.push_async_callback(sandboxes.close)
+    if sandboxes.report.level == "process" and not is_loopback(options.listen_host):
+        raise PlatformError("this host can isolate nothing (see `lambent doctor`); listen on 127.0.0.1 only")
+    log.info("sandboxes.ready", extra={"level": sandboxes.report.level, "egress": egress.value})
+    return sandboxes
+
+
+class _Host:
+    """The parts of one server on one machine, joined."""
+
+    def __init__(
+        self, options: ServeOptions, data_dir: Path, interpreters: tuple[Interpreter, ...], sandboxes: Sandboxes
+    ) -> None:
+        self._options = options
+        self._data_dir = data_dir
+        self._interpreters = interpreters
+        self._sandboxes = sandboxes
+
+    async def start(self, stack: AsyncExitStack) -> Server:
+        """Everything but the listening socket. What is entered later is left first: callers before those they call."""
+        data_dir, options = self._data_dir, self._options
+        store = await stack.enter_async_context(SqliteStore(data_dir / "functions.db"))
+        log_store = await stack.enter_async_context(SqliteLogStore(data_dir / "logs.db"))
+        telemetry = await stack.enter_async_context(TelemetryWriter(log_store))
+        await stack.enter_async_context(Retention(log_store))
+        blobs = FileBlobs(data_dir / "blobs")
+        code_cache = CodeCache(data_dir / "code", blobs)
+        worker = await stack.enter_async_context(await self._worker(code_cache, telemetry))
+        manager = await stack.enter_async_context(
+            LocalManager(worker, account_concurrency=options.account_concurrency, idle_timeout_s=options.idle_timeout_s)
+        )
+        resolver = await self._resolver(store, manager, stack)
+        local_api = LocalApi(blobs=blobs, secret=secrets.token_bytes(32), describe=self._describe(manager))
+        control = await stack.enter_async_context(await self._control(store, blobs, code_cache, local_api, stack))
+        gateway = Gateway(
+            authenticator=self._authenticator(),
+            services={name: load(name) for name in SERVICES},
+            handlers={
+                "lambda": control.operations,
+                "logs": LogsApi(log_store).operations,
+                "sts": {"GetCallerIdentity": _get_caller_identity},
+                "iam": {},
+            },
+            invoke_api=InvokeApi(Invoker(resolver, manager)),
+            local_api=local_api,
+        )
+        limits = Limits(body_bytes=CREATE_FUNCTION_REQUEST_BYTES)
+        return await stack.enter_async_context(Server(gateway.handle, limits=limits, name="frontend"))
+
+    async def _worker(self, code_cache: CodeCache, telemetry: TelemetryWriter) -> LocalWorker:
+        runtime_root = self._data_dir / "runtime"
+        options = WorkerOptions(
+            runtime_dirs={
+                "python": await asyncio.to_thread(prepare_python, runtime_root),
+                "none": prepare_empty(runtime_root),
+            },
+            interpreters=self._interpreters,
+            runtime_fallback=self._options.runtime_fallback.value,
+            egress=self._sandboxes.report.egress,
+        )
+        return LocalWorker(options=options, sandboxes=self._sandboxes, code_cache=code_cache, telemetry=telemetry)
+
+    async def _resolver(self, store: SqliteStore, manager: LocalManager, stack: AsyncExitStack) -> Resolver:
+        def changed(function: FunctionArn, record: FunctionRecord | None, keep: frozenset[str]) -> None:
+            manager.reserve(function, record.reserved_concurrency if record else None)
+            manager.retire(function, keep=keep)
+
+        resolver = Resolver(store, changed)
+        group = await stack.enter_async_context(asyncio.TaskGroup())
+
+        def written(key: str) -> None:
+            resolver.forget(key)
+            group.create_task(resolver.refresh(key))
+
+        stack.callback(store.watch("function/", written))
+        await resolver.load()
+        return resolver
+
+    async def _control(
+        self,
+        store: SqliteStore,
+        blobs: FileBlobs,
+        code_cache: CodeCache,
+        local_api: LocalApi,
+        stack: AsyncExitStack,
+    ) -> Control:
+        async def activate(version: FunctionVersion) -> None:
+            async with code_cache.use(version.code_blob):
+                pass
+
+        code_source = await stack.enter_async_context(
+            S3CodeSource(
+                self._options.endpoints.get("s3"),
+                access_key=os.environ.get("AWS_ACCESS_KEY_ID", ""),
+                secret_key=os.environ.get("AWS_SECRET_ACCESS_KEY", ""),
+            )
+        )
+        return Control(
+            store=store,
+            blobs=blobs,
+            code_source=code_source,
+            activate=activate,
+            presign=local_api.presign,
+            runtimes=_runtime_names(),
+            runtime_warning=self._runtime_warning,
+            concurrency=self._options.account_concurrency,
+        )
+
+    def _authenticator(self) -> Authenticator:
+        key = root_key.load_or_create(self._data_dir)
+        if self._options.auth is Auth.OPEN:
+            return OpenAuthenticator()
+        return EnforcingAuthenticator({key.credential.access_key_id: key}.get)
+
+    def _runtime_warning(self, runtime: str) -> str | None:
+        if runtime.startswith("provided"):
+            return None
+        found = resolve_runtime(runtime, self._interpreters, self._options.runtime_fallback.value)
+        return found.message if isinstance(found, Missing) else None
+
+    def _describe(self, manager: LocalManager) -> Mapping[str, Callable[[], object]]:
+        runtimes = [
+            {
+                "runtime": one.runtime,
+                "version": one.version,
+                "executable": str(one.executable),
+                "source": one.source,
+            }
+            for one in self._interpreters
+        ]
+        return {"health": lambda: {"status": "ok"}, "runtimes": lambda: runtimes, "environments": manager.statistics}
+
+
+async def _get_caller_identity(caller: CallerContext, _: dict[str, Any]) -> Mapping[str, Any]:
+    return sts.get_caller_identity(caller)
+
+
+def _runtime_names() -> tuple[str, ...]:
+    """What the service model allows as Runtime."""
+    return tuple(ServiceModel(Loader().load_service_model("lambda", "service-2")).shape_for("Runtime").enum)
+
+
+def _stop_signal() -> asyncio.Event:
+    """Set by the first SIGTERM or SIGINT; the second one ends the drain."""
+    stopping = asyncio.Event()
+    main = asyncio.current_task()
+
+    def stop() -> None:
+        if stopping.is_set() and main is not None:
+            main.cancel()
+        stopping.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop)
+    return stopping

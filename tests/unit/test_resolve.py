@@ -1,0 +1,163 @@
+"""Which version a name means, and that nothing stale is ever meant."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from lambent.adapters.memory.store import MemoryStore
+from lambent.invoke.resolve import NoPublishedVersion, Resolver, pool_key
+from lambent.model.arn import FunctionArn
+from lambent.model.errors import ResourceConflict, ResourceNotFound
+from lambent.model.function import (
+    Alias,
+    FunctionRecord,
+    FunctionVersion,
+    State,
+    UpdateStatus,
+    function_key,
+    version_key,
+)
+from lambent.model.records import encode
+
+ARN = FunctionArn("us-east-1", "000000000000", "f")
+LATEST = FunctionVersion(
+    account=ARN.account,
+    region=ARN.region,
+    name=ARN.name,
+    role="arn:aws:iam::000000000000:role/r",
+    runtime="python3.12",
+    handler="app.handler",
+    code_blob="a" * 64,
+    code_sha256="",
+    code_size_bytes=1,
+    code_unzipped_bytes=1,
+    last_modified="2024-01-01T00:00:00.000+0000",
+    revision_id="1",
+    state=State.ACTIVE,
+    last_update_status=UpdateStatus.SUCCESSFUL,
+)
+RECORD = FunctionRecord(latest=LATEST, versions=(1, 2), next_version=3)
+KEY = function_key(ARN.account, ARN.region, ARN.name)
+
+
+class Changes(list[tuple[FunctionArn, FunctionRecord | None, frozenset[str]]]):
+    def __call__(self, function: FunctionArn, record: FunctionRecord | None, keep: frozenset[str]) -> None:
+        self.append((function, record, keep))
+
+
+async def resolver_over(record: FunctionRecord, *, draw: float = 0.0) -> tuple[Resolver, MemoryStore, Changes]:
+    store, changes = MemoryStore(), Changes()
+    for number in record.versions:
+        published = replace(record.latest, version=str(number))
+        await store.put(version_key(ARN.account, ARN.region, ARN.name, number), encode(published))
+    await store.put(KEY, encode(record))
+    resolver = Resolver(store, changes, draw=lambda: draw)
+    store.watch("function/", resolver.forget)
+    return resolver, store, changes
+
+
+async def version_of(resolver: Resolver, qualifier: str | None) -> str:
+    return (await resolver.resolve(FunctionArn(ARN.region, ARN.account, ARN.name, qualifier))).version.version
+
+
+async def test_no_qualifier_and_latest_mean_the_same() -> None:
+    resolver, _, _ = await resolver_over(RECORD)
+
+    assert await version_of(resolver, None) == await version_of(resolver, "$LATEST") == "$LATEST"
+
+
+async def test_numbers_and_aliases_mean_published_versions() -> None:
+    alias = Alias(name="live", function_version="2", revision_id="1")
+    resolver, _, _ = await resolver_over(replace(RECORD, aliases={"live": alias}))
+
+    assert await version_of(resolver, "1") == "1"
+    assert await version_of(resolver, "live") == "2"
+
+
+@pytest.mark.parametrize(("draw", "version"), [(0.29, "2"), (0.31, "1")])
+async def test_an_alias_sends_its_share_to_the_other_version(draw: float, version: str) -> None:
+    alias = Alias(name="live", function_version="1", additional_weights={"2": 0.3}, revision_id="1")
+    resolver, _, _ = await resolver_over(replace(RECORD, aliases={"live": alias}), draw=draw)
+
+    assert await version_of(resolver, "live") == version
+
+
+@pytest.mark.parametrize("qualifier", ["3", "nobody", "$latest"])
+async def test_what_does_not_exist_is_named(qualifier: str) -> None:
+    resolver, _, _ = await resolver_over(RECORD)
+
+    with pytest.raises(ResourceNotFound, match=f"Function not found: {ARN}:".replace("$", r"\$")):
+        await version_of(resolver, qualifier)
+
+
+async def test_a_function_that_does_not_exist_is_named_with_latest() -> None:
+    resolver = Resolver(MemoryStore(), Changes())
+
+    with pytest.raises(ResourceNotFound, match=r":f:\$LATEST"):
+        await resolver.resolve(ARN)
+
+
+async def test_latest_published_needs_a_publication() -> None:
+    resolver, _, _ = await resolver_over(RECORD)
+
+    with pytest.raises(NoPublishedVersion):
+        await version_of(resolver, "$LATEST.PUBLISHED")
+
+
+async def test_a_pending_function_conflicts() -> None:
+    resolver, _, _ = await resolver_over(replace(RECORD, latest=replace(LATEST, state=State.PENDING)))
+
+    with pytest.raises(ResourceConflict, match="currently in the following state: Pending"):
+        await resolver.resolve(ARN)
+
+
+async def test_while_an_update_is_in_progress_the_version_before_it_serves() -> None:
+    updating = replace(LATEST, code_blob="b" * 64, last_update_status=UpdateStatus.IN_PROGRESS)
+    resolver, store, _ = await resolver_over(replace(RECORD, latest=updating, serving=LATEST))
+    assert (await resolver.resolve(ARN)).version.code_blob == "a" * 64
+
+    done = replace(updating, last_update_status=UpdateStatus.SUCCESSFUL)
+    await store.put(KEY, encode(replace(RECORD, latest=done)))
+
+    assert (await resolver.resolve(ARN)).version.code_blob == "b" * 64
+
+
+async def test_a_deleted_function_is_forgotten_at_once() -> None:
+    resolver, store, changes = await resolver_over(RECORD)
+    await resolver.resolve(ARN)
+
+    await store.delete(KEY)
+    await resolver.refresh(KEY)
+
+    with pytest.raises(ResourceNotFound):
+        await resolver.resolve(ARN)
+    assert changes == [(ARN, None, frozenset())]
+
+
+async def test_loading_tells_every_functions_reservation_and_pools() -> None:
+    resolver, _, changes = await resolver_over(replace(RECORD, reserved_concurrency=5))
+
+    await resolver.load()
+
+    [(function, record, keep)] = changes
+    assert function == ARN
+    assert record is not None
+    assert record.reserved_concurrency == 5
+    assert pool_key(LATEST) in keep
+    assert len(keep) == 3, "the latest and two published versions"
+
+
+def test_a_pools_key_changes_with_all_that_an_environment_is_made_from() -> None:
+    others = [
+        replace(LATEST, code_blob="b" * 64),
+        replace(LATEST, environment={"A": "b"}),
+        replace(LATEST, memory_mib=256),
+        replace(LATEST, timeout_s=4),
+        replace(LATEST, version="1"),
+        replace(LATEST, name="g"),
+    ]
+
+    assert len({pool_key(version) for version in [LATEST, *others]}) == len(others) + 1
+    assert pool_key(replace(LATEST, revision_id="2", state=State.PENDING)) == pool_key(LATEST)
