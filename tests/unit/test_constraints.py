@@ -101,7 +101,8 @@ WEIGHT_RULES = (
         (
             {"Secrets": ["hunter2"]},
             "at 'secrets'",
-            "Member must satisfy constraint: [Member must have length less than or equal to 2, Member must not be null]",
+            "Member must satisfy constraint: "
+            "[Member must have length less than or equal to 2, Member must not be null]",
         ),
         (
             {"Blob": b"abc"},
