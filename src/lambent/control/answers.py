@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from base64 import b64decode, urlsafe_b64encode
 
 from lambent.model.arn import FunctionArn
 from lambent.model.errors import InvalidParameterValue
@@ -76,7 +76,7 @@ def marker(last: str) -> str:
 def read_marker(text: str | None) -> str:
     """The last thing of the page before; empty for the first page."""
     try:
-        return urlsafe_b64decode((text or "").encode()).decode()
+        return b64decode((text or "").encode(), altchars=b"-_", validate=True).decode()
     except ValueError as error:
         raise InvalidParameterValue("The Marker is not one that a previous page gave as NextMarker.") from error
 

@@ -200,4 +200,4 @@ def _says_something(value: object) -> bool:
         return any(_says_something(member) for member in value.values())
     if isinstance(value, list | tuple):
         return any(_says_something(member) for member in value)
-    return value not in (None, False, "", b"")
+    return value is not None and value is not False and value not in ("", b"")
