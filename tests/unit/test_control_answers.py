@@ -1,0 +1,63 @@
+"""Every answer of the control plane is one that the installed service model can put on the wire."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from control_world import CALLER, ROLE, World, zip_of
+
+from lambent.spec.service import load
+
+WALK: list[tuple[str, dict[str, Any]]] = [
+    (
+        "CreateFunction",
+        {
+            "FunctionName": "f",
+            "Role": ROLE,
+            "Runtime": "python3.12",
+            "Handler": "a.b",
+            "Code": {"ZipFile": zip_of()},
+            "Environment": {"Variables": {"AB": "1"}},
+            "Tags": {"a": "b"},
+            "Publish": True,
+        },
+    ),
+    ("GetFunction", {"FunctionName": "f", "Qualifier": "1"}),
+    ("GetFunctionConfiguration", {"FunctionName": "f"}),
+    ("UpdateFunctionCode", {"FunctionName": "f", "ZipFile": zip_of("2"), "Publish": True}),
+    ("UpdateFunctionConfiguration", {"FunctionName": "f", "MemorySize": 256}),
+    ("PublishVersion", {"FunctionName": "f"}),
+    ("ListFunctions", {"FunctionVersion": "ALL", "MaxItems": 1}),
+    ("ListVersionsByFunction", {"FunctionName": "f", "MaxItems": 1}),
+    (
+        "CreateAlias",
+        {
+            "FunctionName": "f",
+            "Name": "a",
+            "FunctionVersion": "1",
+            "RoutingConfig": {"AdditionalVersionWeights": {"2": 0.5}},
+        },
+    ),
+    ("GetAlias", {"FunctionName": "f", "Name": "a"}),
+    ("ListAliases", {"FunctionName": "f"}),
+    ("UpdateAlias", {"FunctionName": "f", "Name": "a", "Description": "d"}),
+    ("DeleteAlias", {"FunctionName": "f", "Name": "a"}),
+    ("PutFunctionConcurrency", {"FunctionName": "f", "ReservedConcurrentExecutions": 1}),
+    ("GetFunctionConcurrency", {"FunctionName": "f"}),
+    ("DeleteFunctionConcurrency", {"FunctionName": "f"}),
+    ("GetAccountSettings", {}),
+    ("DeleteFunction", {"FunctionName": "f"}),
+]
+
+
+async def test_every_operation_answers_what_the_service_model_knows() -> None:
+    operations = load("lambda").operations
+    async with World().running() as world:
+        assert {name for name, _ in WALK} == set(world.control.operations)
+        for name, members in WALK:
+            answer = await world.control.operations[name](CALLER, members)
+            status, _, body = operations[name].serialize(answer, "request")
+            assert 200 <= status < 300, name
+            assert body == b"" or isinstance(msgspec.json.decode(body), dict), name
+            await world.settled()
