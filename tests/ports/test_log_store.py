@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import sqlite3
-import subprocess
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -283,10 +281,11 @@ async def main():
 asyncio.run(main())
 """
     path = tmp_path / "logs.db"
-    with subprocess.Popen([sys.executable, "-c", script, path], stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"appended\n"
-        os.kill(process.pid, signal.SIGKILL)
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", script, path, stdout=asyncio.subprocess.PIPE)
+    assert process.stdout is not None
+    assert await process.stdout.readline() == b"appended\n"
+    process.kill()
+    await process.wait()
     async with SqliteLogStore(path) as store:
         assert texts(await store.read(Query(group=GroupKey("a", "r", "g")))) == ["still here"]
 
@@ -367,9 +366,7 @@ async def test_an_event_that_is_not_what_was_written_is_named(tmp_path: Path) ->
     async with SqliteLogStore(tmp_path / "logs.db") as store:
         await store.append([batch(A, (1, "text"))])
         for payload in (b"", b"\x55\x55", b"\x78\x55"):
-            await store._write(
-                lambda writer, b=payload: writer._connection.execute("UPDATE blocks SET payload = ?", (b,))
-            )
+            store._writer._connection.execute("UPDATE blocks SET payload = ?", (payload,))
             with pytest.raises(PlatformError, match=r"logs\.db cannot be used: block 1"):
                 await store.read(Query(group=GROUP))
 

@@ -18,8 +18,9 @@ from lambent.ports.log_store import Event, Position, Query, Record
 BLOCK_SPAN_MS = 60_000
 """No block is longer, so the blocks that touch a range of time begin within this of it."""
 
-BLOCK_BYTES = 1024 * 1024
+BLOCK_BYTES = 256 * 1024
 _COMPRESSED_FROM_BYTES = 1024
+_SAMPLE_BYTES = 8 * 1024
 _ZLIB = b"\x78"  # begins a zlib stream, and no msgpack array
 
 
@@ -56,8 +57,12 @@ def cut(records: Sequence[Record]) -> Iterator[list[Record]]:
 
 
 def encode(records: Sequence[Record]) -> bytes:
+    """Compressed only where that pays: text that hardly shrinks would cost more time than it saves space."""
     payload = _encoder.encode(records)
-    return payload if len(payload) < _COMPRESSED_FROM_BYTES else zlib.compress(payload, 1)
+    sample = payload[:_SAMPLE_BYTES]
+    if len(payload) < _COMPRESSED_FROM_BYTES or 2 * len(zlib.compress(sample, 1)) > len(sample):
+        return payload
+    return zlib.compress(payload, 1)
 
 
 def read_blocks(blocks: Iterable[Block], query: Query) -> list[Event]:

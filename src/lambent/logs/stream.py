@@ -1,0 +1,150 @@
+"""The log stream of one environment: bytes and platform events become records, which wait in the backlog to be kept."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from lambent.logs.lines import text_line
+from lambent.model.events import PlatformEvent
+from lambent.model.limits import LOG_TAIL_BYTES
+from lambent.ports.log_store import Batch, Record, StreamKey
+
+EVENT_BYTES = 256 * 1024
+"""CloudWatch Logs' limit for one event; a longer line becomes several."""
+
+_RECORD_OVERHEAD_BYTES = 200
+_TAIL_KEPT_BYTES = 4 * LOG_TAIL_BYTES
+
+
+class Backlog:
+    """What waits to be kept, of all streams together: whose it is, how much it is, and who waits for it to shrink."""
+
+    def __init__(self, *, stream_bytes: int, total_bytes: int, batch_bytes: int) -> None:
+        self.stream_bytes = stream_bytes
+        self.total_bytes = total_bytes
+        self.waiting_bytes = 0
+        self.has_some = asyncio.Event()
+        self.has_a_batch = asyncio.Event()
+        self._batch_bytes = batch_bytes
+        self._streams: list[StreamWriter] = []
+        self._shrunk = asyncio.Event()
+
+    def grow(self, size: int) -> None:
+        self.waiting_bytes += size
+        if self.waiting_bytes > self._batch_bytes:
+            self.has_a_batch.set()
+
+    def add(self, stream: StreamWriter) -> None:
+        """The stream has something to be taken; told once, until it is taken."""
+        self._streams.append(stream)
+        self.has_some.set()
+
+    def take(self) -> list[StreamWriter]:
+        self.has_some.clear()
+        self.has_a_batch.clear()
+        streams, self._streams = self._streams, []
+        return streams
+
+    def shrink(self, size: int) -> None:
+        self.waiting_bytes -= size
+        shrunk, self._shrunk = self._shrunk, asyncio.Event()
+        shrunk.set()
+
+    async def shrunk(self) -> None:
+        """Return when something has been kept (or lost)."""
+        await self._shrunk.wait()
+
+
+class StreamWriter:
+    """Implements `lambent.ports.telemetry.LogStream`. Its records never go back in time, even if the clock does."""
+
+    def __init__(self, key: StreamKey, backlog: Backlog, clock: Callable[[], float]) -> None:
+        self._key = key
+        self._backlog = backlog
+        self._clock = clock
+        self._records: list[Record] = []
+        self._waiting_bytes = 0
+        self._last_ms = 0
+        self._unfinished = bytearray()
+        self._tail = bytearray()
+
+    def emit(self, event: PlatformEvent) -> None:
+        if self._unfinished:
+            self._finish_line()
+        line = text_line(event)
+        if line is not None:
+            self._log(event.time, line.encode())
+
+    def write(self, chunk: bytes) -> None:
+        now = self._clock()
+        for start in range(0, len(chunk), EVENT_BYTES):
+            self._write_piece(now, chunk[start : start + EVENT_BYTES])
+
+    @property
+    def is_full(self) -> bool:
+        backlog = self._backlog
+        return self._waiting_bytes >= backlog.stream_bytes or backlog.waiting_bytes >= backlog.total_bytes
+
+    async def drained(self) -> None:
+        while self.is_full:
+            await self._backlog.shrunk()
+
+    def take_tail(self) -> bytes:
+        tail = bytes(self._tail[-LOG_TAIL_BYTES:])
+        self._tail.clear()
+        return tail
+
+    def close(self) -> None:
+        if self._unfinished:
+            self._finish_line()
+
+    def take_batch(self, ingested_ms: int) -> tuple[Batch, int]:
+        """What waits, and its size, to be given back to `kept`."""
+        records, self._records = self._records, []
+        return Batch(self._key, records, ingested_ms), self._waiting_bytes
+
+    def kept(self, size: int) -> None:
+        self._waiting_bytes -= size
+
+    def _write_piece(self, now: float, piece: bytes) -> None:
+        """A piece holds no line longer than an event may be, but together with an unfinished one it can."""
+        end = piece.rfind(b"\n") + 1
+        lines, rest = piece[:end], piece[end:]
+        if self._unfinished:
+            self._unfinished += lines or rest
+            first_line = self._unfinished.find(b"\n") + 1 or len(self._unfinished)
+            if first_line > EVENT_BYTES:
+                self._cut_unfinished(now)
+            if not lines:
+                return
+            lines = bytes(self._unfinished)
+            self._unfinished.clear()
+        if lines:
+            self._log(now, lines, is_lines=True)
+        self._unfinished += rest
+
+    def _cut_unfinished(self, now: float) -> None:
+        """Log as much of an overlong line as fits one event, not parting a character."""
+        end = EVENT_BYTES
+        while end > EVENT_BYTES - 4 and self._unfinished[end] & 0xC0 == 0x80:
+            end -= 1
+        self._log(now, bytes(self._unfinished[:end]))
+        del self._unfinished[:end]
+
+    def _finish_line(self) -> None:
+        self._unfinished += b"\n"
+        self._log(self._clock(), bytes(self._unfinished))
+        self._unfinished.clear()
+
+    def _log(self, time_s: float, text: bytes, is_lines: bool = False) -> None:
+        self._last_ms = max(self._last_ms, int(time_s * 1000))
+        if not self._records:
+            self._backlog.add(self)
+        self._records.append(Record(self._last_ms, text, is_lines))
+        size = len(text) + _RECORD_OVERHEAD_BYTES
+        self._waiting_bytes += size
+        self._backlog.grow(size)
+        self._tail += text[-LOG_TAIL_BYTES:]
+        if len(self._tail) > _TAIL_KEPT_BYTES:
+            del self._tail[:-LOG_TAIL_BYTES]
