@@ -1,7 +1,7 @@
 """The Runtime API: ask for an invocation, answer it.
 
 The answer to one invocation and the question for the next are sent together. Nothing can happen between them, so a
-warm invoke costs one write and one read.
+warm invoke costs one write, one read and one waking up.
 """
 
 from __future__ import annotations
@@ -9,6 +9,9 @@ from __future__ import annotations
 from lambent_runtime.connection import Connection
 
 _ROOT = "/2018-06-01/runtime"
+
+# Longer than "accepted", which comes at once and need not wake anybody; shorter than that and an invocation together.
+_WAKE_AT_BYTES = 160
 
 
 class RuntimeApiError(Exception):
@@ -73,7 +76,7 @@ class RuntimeClient:
         if attempt:
             headers += f"Lambda-Runtime-Invocation-Id: {attempt}\r\n"
         head = self._post(f"invocation/{invocation.request_id}/{outcome}", body, headers)
-        self._connection.send(head, body, self._next)
+        self._connection.send(head, body, self._next, wake_at=_WAKE_AT_BYTES)
         self._answers_due += 1
 
     def _post(self, path: str, body: bytes, headers: str) -> bytes:

@@ -17,16 +17,23 @@ class ConnectionLost(Exception):
 class Connection:
     """Answers come back in the order of the requests, so any number of them may be sent ahead."""
 
-    __slots__ = ("_received", "_socket")
+    __slots__ = ("_has_read", "_received", "_socket", "_wake_at")
 
     def __init__(self, host: str, port: int) -> None:
         self._socket = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM)
         self._socket.connect((host, port))
         self._socket.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
         self._received = b""
+        self._wake_at = 1
+        self._has_read = False
 
-    def send(self, *parts: bytes) -> None:
-        """Write all parts, in one system call where the kernel takes them whole."""
+    def send(self, *parts: bytes, wake_at: int = 1) -> None:
+        """Write all parts, in one system call where the kernel takes them whole.
+
+        The first read after it sleeps until `wake_at` bytes have come, or the connection has ended.
+        """
+        self._has_read = False
+        self._set_wake_at(wake_at)
         try:
             sent = self._socket.sendmsg(parts)
             if sent < sum(map(len, parts)):
@@ -79,6 +86,9 @@ class Connection:
         return taken
 
     def _receive(self, size: int) -> bytes:
+        if self._has_read:
+            self._set_wake_at(1)  # what is still missing may be a single byte
+        self._has_read = True
         try:
             data = self._socket.recv(size)
         except OSError as exc:
@@ -86,3 +96,8 @@ class Connection:
         if not data:
             raise ConnectionLost("the platform closed the connection")
         return data
+
+    def _set_wake_at(self, size: int) -> None:
+        if size != self._wake_at:
+            self._socket.setsockopt(_socket.SOL_SOCKET, _socket.SO_RCVLOWAT, size)
+            self._wake_at = size
