@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -192,6 +194,37 @@ async def test_a_reopened_file_holds_what_was_acknowledged_and_continues_its_rev
     async with SqliteStore(tmp_path / "s.db") as store:
         assert await store.get("a") is not None
         assert await store.put("b", b"3") > last
+
+
+WRITE_UNTIL_KILLED = """
+import asyncio, sys
+from pathlib import Path
+from lambent.adapters.sqlite.store import SqliteStore
+
+async def main():
+    async with SqliteStore(Path(sys.argv[1])) as store:
+        for first in range(0, 1_000_000, 20):
+            await asyncio.gather(*(store.put(f"{n:07}", b"x" * 500) for n in range(first, first + 20)))
+            print(first + 20, flush=True)
+
+asyncio.run(main())
+"""
+
+
+def test_a_killed_process_loses_nothing_that_it_had_acknowledged(tmp_path: Path) -> None:
+    path = tmp_path / "s.db"
+    with subprocess.Popen([sys.executable, "-c", WRITE_UNTIL_KILLED, path], stdout=subprocess.PIPE) as writer:
+        assert writer.stdout is not None
+        acknowledged = [int(line) for line, _ in zip(writer.stdout, range(50), strict=False)][-1]
+        writer.kill()
+
+    async def keys() -> list[str]:
+        async with SqliteStore(path) as store:
+            return [entry.key for entry in await store.scan("", limit=1_000_000)]
+
+    found = asyncio.run(keys())
+    assert found[:acknowledged] == [f"{n:07}" for n in range(acknowledged)]
+    assert len(found) % 20 == 0
 
 
 async def test_writes_under_way_at_closing_are_finished_and_later_ones_refused(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from lambent.model.errors import PlatformError
 from lambent.model.function import FunctionRecord, FunctionVersion
 
 _encoder = msgspec.json.Encoder()
@@ -16,10 +17,27 @@ def encode(value: FunctionRecord | FunctionVersion) -> bytes:
 
 
 def decode_function(value: bytes) -> FunctionRecord:
-    """Read what lies under a `function_key`."""
-    return _functions.decode(value)
+    """Read what lies under a `function_key`.
+
+    Raises:
+        PlatformError: it is not what any Lambent up to this one wrote.
+    """
+    try:
+        return _functions.decode(value)
+    except msgspec.MsgspecError as error:
+        raise _unreadable("function", value, error) from error
 
 
 def decode_version(value: bytes) -> FunctionVersion:
-    """Read what lies under a `version_key`."""
-    return _versions.decode(value)
+    """Read what lies under a `version_key`; raises as `decode_function`."""
+    try:
+        return _versions.decode(value)
+    except msgspec.MsgspecError as error:
+        raise _unreadable("version", value, error) from error
+
+
+def _unreadable(kind: str, value: bytes, error: msgspec.MsgspecError) -> PlatformError:
+    return PlatformError(
+        f"A stored {kind} cannot be read: {error}. It begins with {value[:80]!r}. "
+        "Start the Lambent that wrote it, or restore the store from a backup"
+    )
