@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from control_world import ARN, CALLER, ROLE, RUNTIMES, World, zip_of
 
+from lambent.control import answers
 from lambent.model import limits
 from lambent.model.errors import (
     AccessDenied,
@@ -556,6 +557,14 @@ class TestList:
         await world.created()
         assert await world.call("ListFunctions", MasterRegion="us-east-1", FunctionVersion="ALL") == {"Functions": []}
 
+    async def test_a_marker_of_ones_own_making_is_harmless(self, world: World) -> None:
+        await world.created(Publish=True)
+        for text in ("f:²", "f:" + "9" * 5_000, "../x:1", "f:\0"):
+            marker = answers.marker(text)
+            await world.call("ListFunctions", FunctionVersion="ALL", Marker=marker)
+            await world.call("ListFunctions", Marker=marker)
+            await world.call("ListVersionsByFunction", FunctionName="f", Marker=answers.marker(text[2:]))
+
     @pytest.mark.parametrize("marker", ["%%%", "é", "/w=="])
     async def test_a_marker_that_is_none_is_refused(self, world: World, marker: str) -> None:
         message = await refusal(world, InvalidParameterValue, "ListFunctions", Marker=marker)
@@ -778,6 +787,7 @@ class TestDelete:
         await world.created(Publish=True)
         assert await world.call("DeleteFunction", FunctionName="f", Qualifier="1") == {"StatusCode": 204}
         assert await world.call("DeleteFunction", FunctionName="f:1") == {"StatusCode": 204}
+        assert await world.call("DeleteFunction", FunctionName="f", Qualifier="01") == {"StatusCode": 204}
         assert (
             await refusal(world, ResourceNotFound, "GetFunction", FunctionName="f:1") == f"Function not found: {ARN}:1"
         )

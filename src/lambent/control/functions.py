@@ -1,8 +1,8 @@
-"""Functions: create, read, list, update, delete (reference/api.md §3)."""
+"""Functions: create, read, update, delete (reference/api.md §3)."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from lambent.control import answers, states, validation
@@ -15,7 +15,6 @@ from lambent.control.names import function_arn, new_function_arn, unqualified_ar
 from lambent.control.packages import Package, Packages
 from lambent.control.requests import (
     CreateFunctionRequest,
-    ListFunctionsRequest,
     QualifiedRequest,
     UpdateFunctionCodeRequest,
     UpdateFunctionConfigurationRequest,
@@ -31,9 +30,12 @@ WARNING = "_Warning"
 
 
 class Functions:
-    """`runtimes` are the identifiers of the service model, `architectures` those that this host runs, its own first;
-    `presign` adds to a path the proof that lets its bearer read it; `runtime_warning` says what is missing to run a
-    runtime here, if anything is."""
+    """The operations on one function.
+
+    `runtimes` are the identifiers of the service model; `architectures` those that this host runs, its own first.
+    `presign` adds to a path the proof that lets its bearer read it. `runtime_warning` says what this host lacks to run
+    a runtime, if it lacks anything.
+    """
 
     def __init__(
         self,
@@ -94,21 +96,6 @@ class Functions:
         function = function_arn(caller, "GetFunctionConfiguration", request.function_name, request.qualifier)
         record = (await self._catalogue.find(function)).record
         return answers.configuration(await self._catalogue.version(record, function), function)
-
-    async def list_functions(self, caller: CallerContext, request: ListFunctionsRequest) -> Answer:
-        """In order of name; with FunctionVersion=ALL each function's versions behind its $LATEST."""
-        if request.master_region is not None:  # asks for the edge replicas of functions, of which there are none
-            return {"Functions": []}
-        size = min(request.max_items or answers.PAGE_MAXIMUM, answers.PAGE_MAXIMUM)
-        last = answers.read_marker(request.marker)
-        if request.function_version == "ALL":
-            return await self._list_versions(caller, last, size)
-        records = await self._catalogue.page(caller.account, caller.region, after=last, limit=size + 1)
-        page = [record.latest for record in records[:size]]
-        return {
-            "Functions": [answers.listed(latest, latest.arn) for latest in page],
-            "NextMarker": answers.marker(page[-1].name) if len(records) > size else None,
-        }
 
     async def update_function_code(self, caller: CallerContext, request: UpdateFunctionCodeRequest) -> Answer:
         function = unqualified_arn(caller, "UpdateFunctionCode", request.function_name)
@@ -213,10 +200,9 @@ class Functions:
         record, function = found.record, found.record.latest.arn
         if qualifier in record.aliases:
             raise InvalidParameterValue("Deletion of aliases is not currently supported.")
-        if not qualifier.isdigit():
+        if not (qualifier.isascii() and qualifier.isdigit()):
             raise not_found(function.qualified(qualifier))
-        number = int(qualifier)
-        if number not in record.versions:
+        if qualifier not in map(str, record.versions):
             return
         referring = [
             name
@@ -227,41 +213,9 @@ class Functions:
             raise ResourceConflict(
                 f"Unable to delete version because the following aliases reference it: [{', '.join(referring)}]"
             )
-        kept = tuple(version for version in record.versions if version != number)
+        kept = tuple(number for number in record.versions if str(number) != qualifier)
         await self._catalogue.put(replace(record, versions=kept), found.revision)
-        await self._catalogue.remove_version(function, number)
-
-    async def _list_versions(self, caller: CallerContext, last: str, size: int) -> Answer:
-        page: list[FunctionVersion] = []
-        async for version in self._versions_after(caller, last):
-            if len(page) == size:
-                marker = answers.marker(f"{page[-1].name}:{page[-1].version}")
-                break
-            page.append(version)
-        else:
-            marker = None
-        return {
-            "Functions": [answers.listed(version, version.qualified_arn) for version in page],
-            "NextMarker": marker,
-        }
-
-    async def _versions_after(self, caller: CallerContext, last: str) -> AsyncIterator[FunctionVersion]:
-        """Every version of every function, from behind `name:version` on."""
-        name, _, number = last.partition(":")
-        if name and (found := await self._catalogue.get(FunctionArn(caller.region, caller.account, name))):
-            async for version in self._published(found.record, above=int(number) if number.isdigit() else 0):
-                yield version
-        while records := await self._catalogue.page(caller.account, caller.region, after=name, limit=10):
-            for record in records:
-                yield record.latest
-                async for version in self._published(record):
-                    yield version
-            name = records[-1].latest.name
-
-    async def _published(self, record: FunctionRecord, above: int = 0) -> AsyncIterator[FunctionVersion]:
-        for number in record.versions:
-            if number > above and (version := await self._catalogue.published(record, number)):
-                yield version
+        await self._catalogue.remove_version(function, int(qualifier))
 
     def _warning(self, runtime: str | None) -> Answer:
         warning = self._runtime_warning(runtime) if runtime else None

@@ -16,6 +16,7 @@ from lambent.control.answers import Answer
 from lambent.control.catalogue import Catalogue
 from lambent.control.concurrency import Concurrency
 from lambent.control.functions import Functions
+from lambent.control.listing import Listing
 from lambent.control.packages import Packages
 from lambent.control.requests import Request
 from lambent.control.stamps import Stamps
@@ -70,7 +71,7 @@ class Control:
             runtime_warning=runtime_warning,
         )
         self.operations: Mapping[str, Operation] = {
-            **_of_functions(functions),
+            **_of_functions(functions, Listing(self._catalogue)),
             **_of_versions(Versions(self._catalogue, account, stamps), Aliases(self._catalogue, stamps)),
             **_of_account(account, Concurrency(self._catalogue, account)),
         }
@@ -89,12 +90,12 @@ class Control:
         await self._activations.__aexit__(kind, error, traceback)
 
 
-def _of_functions(functions: Functions) -> Mapping[str, Operation]:
+def _of_functions(functions: Functions, listing: Listing) -> Mapping[str, Operation]:
     return {
         "CreateFunction": _parsing(requests.CreateFunctionRequest, functions.create_function),
         "GetFunction": _parsing(requests.QualifiedRequest, functions.get_function),
         "GetFunctionConfiguration": _parsing(requests.QualifiedRequest, functions.get_function_configuration),
-        "ListFunctions": _parsing(requests.ListFunctionsRequest, functions.list_functions),
+        "ListFunctions": _parsing(requests.ListFunctionsRequest, listing.list_functions),
         "UpdateFunctionCode": _parsing(requests.UpdateFunctionCodeRequest, functions.update_function_code),
         "UpdateFunctionConfiguration": _parsing(
             requests.UpdateFunctionConfigurationRequest, functions.update_function_configuration

@@ -7,7 +7,7 @@ from dataclasses import replace
 from lambent.control import answers, states
 from lambent.control.account import Account
 from lambent.control.answers import Answer
-from lambent.control.catalogue import Catalogue
+from lambent.control.catalogue import Catalogue, is_number
 from lambent.control.names import unqualified_arn
 from lambent.control.requests import ListVersionsRequest, PublishVersionRequest
 from lambent.control.stamps import Stamps
@@ -71,4 +71,4 @@ def _comes_after(name: str, last: str) -> bool:
     """In the order of the list, where $LATEST comes first; `last` is empty for the first page."""
     if not last or name == LATEST:
         return not last
-    return last == LATEST or (last.isdigit() and int(name) > int(last))
+    return last == LATEST or (is_number(last) and int(name) > int(last))
