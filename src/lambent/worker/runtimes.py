@@ -1,0 +1,271 @@
+"""The interpreters of this host: found by how they lie on disk, chosen for a runtime, shown inside a sandbox.
+
+Nothing is started to find them: versions are read from a header or from a directory's name. Discovery runs while the
+server may still look everywhere, before privileges are dropped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+PYTHON_MINORS = range(8, 15)
+"""The Python 3 versions that our runtime client is written for."""
+
+_LANGUAGE_DIR = Path("/var/lang")
+_ELF = b"\x7fELF"
+_RUNTIME = re.compile(r"(?P<language>[a-z]+)(?P<version>\d[\d.]*\d|\d|)")
+_VERSION = re.compile(r"(?P<numbers>\d+\.\d+\.\d+)(?P<rest>(?:a|b|rc)\d+|\+|)")
+_PATCHLEVEL = re.compile(r'^#define PY_VERSION\s+"([^"]+)"', re.MULTILINE)
+_NODE_PART = re.compile(r"^#define NODE_(?:MAJOR|MINOR|PATCH)_VERSION (\d+)", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interpreter:
+    """One installation of one language. `executable` is the file itself, all links followed."""
+
+    runtime: str
+    """As AWS names it: `python3.12`, `nodejs20.x`."""
+    version: str
+    executable: Path
+    prefix: Path
+    source: str
+    """Who put it there: `usr`, `local`, `pyenv`, `uv`, `opt`, or `path` for anything else on PATH."""
+    is_complete: bool = True
+    """The standard library is there, and can speak TLS."""
+
+    @property
+    def language(self) -> str:
+        return _parse(self.runtime)[0]
+
+    @property
+    def language_dir(self) -> Path | None:
+        """What must be bound at /var/lang; None for the distribution's own, for sandboxes see /usr anyway."""
+        return None if self.source == "usr" else self.prefix
+
+    @property
+    def argv0_inside(self) -> str:
+        """The executable's path inside a sandbox; Python finds its library from there, wherever it was built for."""
+        if self.language_dir is None:
+            return str(self.executable)
+        return str(_LANGUAGE_DIR / self.executable.relative_to(self.language_dir))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Missing:
+    """Why a runtime cannot run on this host, and what would change that."""
+
+    runtime: str
+    message: str
+
+
+def discover(environ: Mapping[str, str] = os.environ, root: Path = Path("/")) -> list[Interpreter]:
+    """Every interpreter found, by runtime, the one to prefer first: complete ones, then the newest patch.
+
+    Looks in PATH, /usr, /usr/local, pyenv, uv and /opt/python*. Node is listed for people to see; it cannot run yet.
+    """
+    places = _Places(environ, root)
+    executables = dict.fromkeys(
+        Path(os.path.realpath(candidate)) for directory in places.bin_dirs() for candidate in _candidates(directory)
+    )
+    found = [interpreter for executable in executables if (interpreter := _examine(executable, places))]
+    return sorted(found, key=_preference)
+
+
+def resolve_runtime(runtime: str, interpreters: Sequence[Interpreter], fallback: str) -> Interpreter | Missing:
+    """Choose what runs a managed runtime. With `fallback` "nearest", the nearest version of its language will do."""
+    runnable = [one for one in interpreters if one.language == "python"]
+    for interpreter in runnable:
+        if interpreter.runtime == runtime:
+            return interpreter
+    language, wanted = _parse(runtime)
+    if language == "python" and fallback == "nearest" and runnable:
+        return min(runnable, key=lambda one: _distance(_parse(one.runtime)[1], wanted))
+    return Missing(runtime=runtime, message=_why_missing(runtime, runnable))
+
+
+def runtime_version(runtime: str, region: str) -> tuple[str, str]:
+    """What INIT_START calls the runtime, `python:3.12.v1`, and its ARN.
+
+    Lambent's runtimes have no versions of their own: the same runtime always has the same ARN.
+    """
+    match = _RUNTIME.match(runtime)
+    parts = [part for part in (match.groups() if match else (runtime,)) if part]
+    digest = hashlib.sha256(f"lambent {runtime}".encode()).hexdigest()
+    return f"{':'.join(parts)}.v1", f"arn:aws:lambda:{region}::runtime:{digest}"
+
+
+class _Places:
+    """Where interpreters are put, and by whom."""
+
+    def __init__(self, environ: Mapping[str, str], root: Path) -> None:
+        home = Path(environ.get("HOME", "/nonexistent"))
+        data_home = Path(environ.get("XDG_DATA_HOME") or home / ".local/share")
+        self._path = [Path(entry) for entry in environ.get("PATH", "").split(os.pathsep) if entry.startswith("/")]
+        self._usr = root / "usr"
+        self._pyenvs = _resolved(environ.get("PYENV_ROOT"), home / ".pyenv")
+        self._uvs = _resolved(environ.get("UV_PYTHON_INSTALL_DIR"), data_home / "uv/python")
+        self._opt = root / "opt"
+
+    def bin_dirs(self) -> Iterator[Path]:
+        yield from self._path
+        yield from (self._usr / "bin", self._usr / "local/bin")
+        for pyenv in self._pyenvs:
+            yield from pyenv.glob("versions/*/bin")
+        for uv in self._uvs:
+            yield from uv.glob("cpython-*/bin")
+        yield from self._opt.glob("python*/bin")
+        yield from self._opt.glob("python*/*/bin")
+
+    def source_of(self, prefix: Path) -> str:
+        if prefix == self._usr:
+            return "usr"
+        owners = [(self._usr, "local"), *((one, "pyenv") for one in self._pyenvs), *((one, "uv") for one in self._uvs)]
+        for directory, name in [*owners, (self._opt, "opt")]:
+            if prefix.is_relative_to(directory):
+                return name
+        return "path"
+
+
+def _resolved(configured: str | None, default: Path) -> list[Path]:
+    return list({Path(os.path.realpath(place)): None for place in (configured, default) if place})
+
+
+def _candidates(directory: Path) -> Iterator[Path]:
+    for name in (*(f"python3.{minor}" for minor in PYTHON_MINORS), "node"):
+        candidate = directory / name
+        if os.access(candidate, os.X_OK):
+            yield candidate
+
+
+def _examine(executable: Path, places: _Places) -> Interpreter | None:
+    """What the file is; None for one that is no installation: a wrapper script, a stray copy."""
+    prefix = executable.parent.parent
+    if executable.parent.name != "bin" or not _is_program(executable):
+        return None
+    if executable.name == "node":
+        version = _node_version(executable, prefix)
+        runtime, is_complete = f"nodejs{version.split('.')[0]}.x", True
+    else:
+        library = _library(prefix, executable.name)
+        if library is None:
+            return None
+        version = _python_version(executable, prefix)
+        runtime, is_complete = executable.name, _has_tls(library)
+    if not _VERSION.fullmatch(version):
+        return None
+    return Interpreter(
+        runtime=runtime,
+        version=version,
+        executable=executable,
+        prefix=prefix,
+        source=places.source_of(prefix),
+        is_complete=is_complete,
+    )
+
+
+def _is_program(path: Path) -> bool:
+    """Not a script: pyenv's shims would run pyenv, which no sandbox has."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(4) == _ELF
+    except OSError:
+        return False
+
+
+def _library(prefix: Path, name: str) -> Path | None:
+    for lib in ("lib", "lib64"):
+        if (prefix / lib / name / "os.py").is_file():
+            return prefix / lib / name
+    return None
+
+
+def _has_tls(library: Path) -> bool:
+    """`_ssl` lies among the extension modules, or is built in as they all are."""
+    extensions = library / "lib-dynload"
+    lacks_ssl = any(extensions.glob("_socket.*.so")) and not any(extensions.glob("_ssl.*.so"))
+    return (library / "ssl.py").is_file() and not lacks_ssl
+
+
+def _python_version(executable: Path, prefix: Path) -> str:
+    header = _read(prefix / "include" / executable.name / "patchlevel.h")
+    if match := _PATCHLEVEL.search(header) or _VERSION.search(prefix.name):
+        return match[1] if match.re is _PATCHLEVEL else match[0]
+    return _ask(executable, "-IS", "-c", "import platform; print(platform.python_version())")
+
+
+def _node_version(executable: Path, prefix: Path) -> str:
+    header = _read(prefix / "include/node/node_version.h")
+    if len(parts := _NODE_PART.findall(header)) == 3:
+        return ".".join(parts)
+    if match := _VERSION.search(prefix.name):
+        return match[0]
+    return _ask(executable, "--version").removeprefix("v")
+
+
+@cache
+def _ask(executable: Path, *arguments: str) -> str:
+    """The last resort: start it. Distributions ship interpreters without headers."""
+    try:
+        done = subprocess.run([executable, *arguments], capture_output=True, text=True, timeout=5, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip()
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""
+
+
+def _preference(interpreter: Interpreter) -> tuple[object, ...]:
+    match = _VERSION.fullmatch(interpreter.version)
+    assert match is not None, interpreter
+    language, version = _parse(interpreter.runtime)
+    patch = int(match["numbers"].split(".")[2])
+    is_prerelease = match["rest"] not in ("", "+")
+    return language, version, not interpreter.is_complete, is_prerelease, -patch, interpreter.source != "usr"
+
+
+def _parse(runtime: str) -> tuple[str, tuple[int, ...]]:
+    match = _RUNTIME.match(runtime)
+    if match is None:
+        return runtime, ()
+    return match["language"], tuple(int(part) for part in match["version"].split(".") if part)
+
+
+def _distance(version: tuple[int, ...], wanted: tuple[int, ...]) -> tuple[int, int]:
+    """How far apart; of two equally far the newer one is nearer, for Python takes more care of old code than of new."""
+    here, there = ((*one, 0, 0)[:2] for one in (version, wanted))
+    gap = (here[0] - there[0]) * 1_000 + here[1] - there[1]
+    return abs(gap), -gap
+
+
+def _why_missing(runtime: str, runnable: Sequence[Interpreter]) -> str:
+    preferred = {one.runtime: one.version for one in reversed(runnable)}
+    installed = ", ".join(f"{name} ({preferred[name]})" for name in reversed(preferred)) or "none"
+    language, version = _parse(runtime)
+    if language != "python":
+        return (
+            f"Lambent does not run {runtime} functions yet. It runs python3.8 to python3.14 (installed on this host: "
+            f"{installed}), and any executable bootstrap as provided.al2023."
+        )
+    if version[:1] != (3,) or version[1:2] == () or version[1] not in PYTHON_MINORS:
+        return (
+            f"Lambent does not run {runtime}. It runs python3.8 to python3.14; installed on this host: {installed}. "
+            "Change the function's runtime, or start Lambent with --runtime-fallback nearest."
+        )
+    number = runtime.removeprefix("python")
+    return (
+        f"No interpreter for {runtime} is installed on this host; installed: {installed}. Add it, for example with "
+        f"`uv python install {number}` or `pyenv install {number}`, and restart Lambent; or start Lambent with "
+        "--runtime-fallback nearest."
+    )
