@@ -1,1 +1,1 @@
-"""One small HTTP/1.1 engine for every hop: the front door, the in-sandbox APIs, and our own clients."""
+"""One small HTTP/1.1 engine on httptools and asyncio, server and client, for every hop."""
