@@ -1,0 +1,162 @@
+"""`python -m benchmarks`: every figure beside its floor and beside a peer, measured in the same run.
+
+Absolute times of a shared machine mean little; the ratios hold. Results go to benchmarks/results/ as JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks import floor_fork, floor_loop, lambent, peer_rie
+from benchmarks.load import Measured
+
+Row = dict[str, object]
+
+_RESULTS = Path(__file__).parent / "results"
+
+
+def warm(server: lambent.Target, scale: float) -> list[Row]:
+    """Latency and throughput of warm invokes, the client included."""
+    server.deploy("hello", lambent.HELLO)
+    rows: list[Row] = []
+    for connections, count in ((1, 4000), (8, 16000), (32, 16000)):
+        count = int(count * scale)
+        floor = floor_loop.measure(connections=connections, count=count)
+        before = server.cpu_s()
+        measured = server.load("hello", connections=connections, count=count, warmup=count // 10)
+        cpu_s = server.cpu_s() - before
+        peer = _peer(lambda n=connections, c=count: peer_rie.measure_warm(connections=n, count=c), connections)
+        rows.append(
+            {
+                "what": f"warm invoke, {connections} at once",
+                **_latency(measured),
+                "per second": round(measured.per_second),
+                "failures": measured.failures,
+                "server CPU s per 1,000": round(cpu_s / (1.1 * count) * 1000, 3),
+                "client CPU s per 1,000": round(measured.cpu_s / count * 1000, 3),
+                "floor p50 ms": round(floor.percentile(0.5) * 1000, 3),
+                "floor per second": round(floor.per_second),
+                "p50 / floor": round(measured.percentile(0.5) / floor.percentile(0.5), 2),
+                **peer,
+            }
+        )
+    return rows
+
+
+def cold(server: lambent.Target, scale: float) -> list[Row]:
+    """A function never invoked before: sandbox, interpreter, handler, answer."""
+    count = max(5, int(40 * scale))
+    floor = floor_fork.measure(100)
+    latencies = server.cold(count)
+    try:
+        peer_latencies = peer_rie.measure_cold(max(3, count // 4))
+        peer: Row = {"RIE p50 ms": round(_at(peer_latencies, 0.5) * 1000, 2)}
+    except peer_rie.Unavailable as exc:
+        peer = {"RIE": str(exc)}
+    return [
+        {
+            "what": "cold hello",
+            "p50 ms": round(_at(latencies, 0.5) * 1000, 2),
+            "p99 ms": round(_at(latencies, 0.99) * 1000, 2),
+            "floor p50 ms": round(_at(floor, 0.5) * 1000, 2),
+            "p50 / floor": round(_at(latencies, 0.5) / _at(floor, 0.5), 1),
+            **peer,
+        }
+    ]
+
+
+def memory(server: lambent.Target, scale: float) -> list[Row]:
+    """What an idle environment holds; called while those of `cold` are idle."""
+    pss, private = server.environment_memory_mib()
+    return [{"what": "idle environment", "PSS MiB": round(pss, 2), "private MiB": round(private, 2)}]
+
+
+def burst(server: lambent.Target, scale: float) -> list[Row]:
+    """Simultaneous first calls of a function that sleeps for a second."""
+    count = max(10, int(100 * scale))
+    server.deploy("sleeper", lambent.SLEEPER, Timeout=60)
+    measured = server.load("sleeper", connections=count, count=count)
+    return [
+        {
+            "what": f"burst of {count} × 1 s",
+            "all answered s": round(measured.elapsed_s, 2),
+            "failures": measured.failures,
+            "ideal s": 1.0,
+        }
+    ]
+
+
+STORIES: dict[str, Callable[[lambent.Target, float], list[Row]]] = {
+    "cold": cold,
+    "memory": memory,
+    "warm": warm,
+    "burst": burst,
+}
+
+
+def main() -> int:
+    arguments = _parse()
+    rows: list[Row] = []
+    with (
+        tempfile.TemporaryDirectory(prefix="lambent-benchmark-") as folder,
+        lambent.target(Path(folder, "data")) as server,
+    ):
+        for name in arguments.stories or STORIES:
+            for row in STORIES[name](server, 0.1 if arguments.quick else 1.0):
+                print("  ".join(f"{key}: {value}" for key, value in row.items()), flush=True)
+                rows.append(row)
+    path = arguments.json or _RESULTS / f"{time.strftime('%Y%m%d-%H%M%S')}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"machine": _machine(), "rows": rows}, indent=2))
+    print(f"written to {path}")
+    return 1 if any(row.get("failures") for row in rows) else 0
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("stories", nargs="*", choices=[[], *STORIES], help="which to run (default: all)")
+    parser.add_argument("--quick", action="store_true", help="a tenth of the work, to see that it runs")
+    parser.add_argument("--json", type=Path, help="where to write the results")
+    return parser.parse_args()
+
+
+def _latency(measured: Measured) -> Row:
+    return {
+        "p50 ms": round(measured.percentile(0.5) * 1000, 3),
+        "p99 ms": round(measured.percentile(0.99) * 1000, 3),
+    }
+
+
+def _peer(measure: Callable[[], Measured], connections: int) -> Row:
+    """The emulator serves one invocation at a time and breaks on more."""
+    if connections > 1:
+        return {}
+    try:
+        measured = measure()
+    except (peer_rie.Unavailable, subprocess.SubprocessError) as exc:
+        return {"RIE": str(exc)}
+    return {
+        "RIE p50 ms": round(measured.percentile(0.5) * 1000, 3),
+        "RIE per second": round(measured.per_second),
+    }
+
+
+def _at(values: list[float], share: float) -> float:
+    return values[min(len(values) - 1, int(len(values) * share))]
+
+
+def _machine() -> Row:
+    return {"cores": os.cpu_count(), "kernel": platform.release(), "python": platform.python_version()}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

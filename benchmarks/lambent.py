@@ -1,0 +1,103 @@
+"""Lambent under measure: a server of its own, every request signed and checked, every log line written."""
+
+from __future__ import annotations
+
+import time
+import urllib.parse
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import psutil
+
+from benchmarks.load import Load, Measured, run
+from lambent.iam.sigv4 import Credential, sign
+from lambent.testing.service import RunningService, deploy, running_service
+
+HELLO = "def handler(event, context):\n    return event\n"
+SLEEPER = "import time\ndef handler(event, context):\n    time.sleep(1)\n"
+
+_EVENT = b'{"key":"value"}'
+
+
+@dataclass(slots=True)
+class Target:
+    """A running server and the key that it accepts."""
+
+    service: RunningService
+    credential: Credential
+
+    @property
+    def client(self) -> Any:
+        return self.service.client(access_key=self.credential.access_key_id, secret_key=self.credential.secret)
+
+    def deploy(self, name: str, code: str, **parameters: Any) -> None:
+        deploy(self.client, name, code, **parameters)
+
+    def request(self, function: str) -> str:
+        """A signed Invoke as it goes over the wire."""
+        host = urllib.parse.urlsplit(self.service.endpoint_url).netloc
+        path = f"/2015-03-31/functions/{function}/invocations"
+        headers = {"host": host, "content-length": str(len(_EVENT))}
+        signed = sign(
+            self.credential,
+            method="POST",
+            raw_path=path,
+            query="",
+            headers=headers,
+            body=_EVENT,
+            region="us-east-1",
+            service="lambda",
+            now=time.time(),
+        )
+        lines = "".join(f"{name}: {value}\r\n" for name, value in {**headers, **signed}.items())
+        return f"POST {path} HTTP/1.1\r\n{lines}\r\n{_EVENT.decode()}"
+
+    def load(self, function: str, *, connections: int, count: int, warmup: int = 0) -> Measured:
+        port = int(self.service.endpoint_url.rsplit(":", 1)[1])
+        return run(
+            Load(
+                host="127.0.0.1",
+                port=port,
+                request=self.request(function),
+                connections=connections,
+                count=count,
+                warmup=warmup,
+            )
+        )
+
+    def cold(self, count: int) -> list[float]:
+        """Seconds from request to answer of functions that were never invoked, sorted."""
+        names = [f"cold-{number}" for number in range(count)]
+        for name in names:
+            self.deploy(name, HELLO)
+        return sorted(self.load(name, connections=1, count=1).latencies_s[0] for name in names)
+
+    def cpu_s(self) -> float:
+        """CPU seconds that the server and everything below it have used so far."""
+        return sum(sum(process.cpu_times()[:4]) for process in self.processes())
+
+    def processes(self) -> Sequence[psutil.Process]:
+        server = psutil.Process(self.service.process.pid)
+        return [server, *server.children(recursive=True)]
+
+    def environment_memory_mib(self) -> tuple[float, float]:
+        """PSS and private memory of one idle environment: its PID 1 and its runtime, the average of all."""
+        sandboxd = psutil.Process(self.service.process.pid).children()[0]
+        inits = sandboxd.children()
+        processes = [process for init in inits for process in (init, *init.children(recursive=True))]
+        maps = [process.memory_full_info() for process in processes]
+        return (
+            sum(one.pss for one in maps) / len(inits) / 2**20,
+            sum(one.uss for one in maps) / len(inits) / 2**20,
+        )
+
+
+@contextmanager
+def target(data_dir: Path) -> Iterator[Target]:
+    with running_service(data_dir, "--auth", "enforce") as service:
+        key = msgspec.json.decode((data_dir / "root-key.json").read_bytes())
+        yield Target(service, Credential(key["access_key_id"], key["secret_access_key"]))
