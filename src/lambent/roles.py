@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import logging
 import os
+import platform
 import secrets
 import signal
 from collections.abc import Callable, Mapping
@@ -34,7 +35,7 @@ from lambent.iam.authenticator import EnforcingAuthenticator, OpenAuthenticator
 from lambent.invoke.invoker import Invoker
 from lambent.invoke.resolve import Resolver
 from lambent.logs.operations import LogsApi
-from lambent.logs.retention import Retention
+from lambent.logs.retention import keep_trimming
 from lambent.logs.writer import TelemetryWriter
 from lambent.manager.manager import LocalManager
 from lambent.model.arn import FunctionArn
@@ -52,6 +53,9 @@ from lambent.worker.sandbox.network import probe_egress
 from lambent.worker.worker import LocalWorker, WorkerOptions
 
 log = logging.getLogger(__name__)
+
+_ARCHITECTURES = {"aarch64": "arm64"}
+"""AWS's names where they are not the kernel's."""
 
 SERVICES = ("lambda", "logs", "sts", "iam")
 
@@ -72,9 +76,10 @@ async def _serve(options: ServeOptions) -> None:
     async with AsyncExitStack() as stack:
         data_dir = _open_data_dir(options.data_dir, stack)
         interpreters = tuple(discover())
-        sandboxes = await _launch_sandboxes(options, data_dir, stack)
+        egress = _choose_egress(options)
+        sandboxes = await _launch_sandboxes(options, egress, data_dir, stack)
         privileges.drop(user=options.user, data_dir=data_dir)
-        host = _Host(options, data_dir, interpreters, sandboxes)
+        host = _Host(options, egress, data_dir, interpreters, sandboxes)
         server = await host.start(stack)
         stopping = _stop_signal()
         await server.listen(options.listen_host, options.listen_port)
@@ -92,14 +97,17 @@ def _open_data_dir(path: Path, stack: AsyncExitStack) -> Path:
     return data_dir
 
 
-async def _launch_sandboxes(options: ServeOptions, data_dir: Path, stack: AsyncExitStack) -> Sandboxes:
+def _choose_egress(options: ServeOptions) -> Egress:
+    if options.egress is not Egress.AUTO:
+        return options.egress
+    can_egress, reason = probe_egress()
+    if not can_egress:
+        log.warning("egress.none", extra={"reason": reason})
+    return Egress.OPEN if can_egress else Egress.NONE
+
+
+async def _launch_sandboxes(options: ServeOptions, egress: Egress, data_dir: Path, stack: AsyncExitStack) -> Sandboxes:
     """Start the one privileged process, while there are privileges to give."""
-    egress = options.egress
-    if egress is Egress.AUTO:
-        can_egress, reason = probe_egress()
-        egress = Egress.OPEN if can_egress else Egress.NONE
-        if not can_egress:
-            log.warning("egress.none", extra={"reason": reason})
     sandboxes = await Sandboxes.launch(
         SandboxOptions(
             state_dir=data_dir / "sandboxes",
@@ -119,9 +127,15 @@ class _Host:
     """The parts of one server on one machine, joined."""
 
     def __init__(
-        self, options: ServeOptions, data_dir: Path, interpreters: tuple[Interpreter, ...], sandboxes: Sandboxes
+        self,
+        options: ServeOptions,
+        egress: Egress,
+        data_dir: Path,
+        interpreters: tuple[Interpreter, ...],
+        sandboxes: Sandboxes,
     ) -> None:
         self._options = options
+        self._egress = egress
         self._data_dir = data_dir
         self._interpreters = interpreters
         self._sandboxes = sandboxes
@@ -132,7 +146,8 @@ class _Host:
         store = await stack.enter_async_context(SqliteStore(data_dir / "functions.db"))
         log_store = await stack.enter_async_context(SqliteLogStore(data_dir / "logs.db"))
         telemetry = await stack.enter_async_context(TelemetryWriter(log_store))
-        await stack.enter_async_context(Retention(log_store))
+        trimming = asyncio.create_task(keep_trimming(log_store), name="log retention")
+        stack.callback(trimming.cancel)
         blobs = FileBlobs(data_dir / "blobs")
         code_cache = CodeCache(data_dir / "code", blobs)
         worker = await stack.enter_async_context(await self._worker(code_cache, telemetry))
@@ -166,7 +181,7 @@ class _Host:
             },
             interpreters=self._interpreters,
             runtime_fallback=self._options.runtime_fallback.value,
-            egress=self._sandboxes.report.egress,
+            egress=self._egress.value,
         )
         return LocalWorker(options=options, sandboxes=self._sandboxes, code_cache=code_cache, telemetry=telemetry)
 
@@ -213,6 +228,7 @@ class _Host:
             presign=local_api.presign,
             runtimes=_runtime_names(),
             runtime_warning=self._runtime_warning,
+            architectures=(_ARCHITECTURES.get(platform.machine(), platform.machine()),),
             concurrency=self._options.account_concurrency,
         )
 

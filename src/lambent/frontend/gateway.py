@@ -17,12 +17,13 @@ from lambent.frontend.services import find_service
 from lambent.http.server import Exchange
 from lambent.iam.authenticator import Caller
 from lambent.model.caller import CallerContext
-from lambent.model.errors import NotImplementedByLambent
+from lambent.model.errors import InvalidSignature, NotImplementedByLambent
 from lambent.spec.service import Service
 
 log = logging.getLogger(__name__)
 
 Handler = Callable[[CallerContext, dict[str, Any]], Awaitable[Mapping[str, Any]]]
+
 
 class Authenticator(Protocol):
     def authenticate(
@@ -105,6 +106,8 @@ class Gateway:
         caller = self._authenticator.authenticate(
             request.method, request.path, request.query, request.headers, request.body, time.time()
         )
+        if caller.service not in (None, service.name):
+            raise InvalidSignature(f"Credential should be scoped to correct service: '{service.name}'.")
         operation, labels = service.route(request.method, request.path, request.query, request.headers, request.body)
         parameters = operation.parse(labels, request.query, request.headers, request.body)
         if operation.name == "Invoke":
