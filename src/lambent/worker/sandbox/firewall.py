@@ -14,6 +14,7 @@ import subprocess
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
+from typing import Any
 
 from lambent.model.errors import PlatformError
 
@@ -125,8 +126,7 @@ def tables() -> set[str]:
 
 def blocking_chains() -> list[str]:
     """Chains of other firewalls on this host that drop what is forwarded unless told otherwise (Docker, ufw)."""
-    listed = json.loads(_nft("-j", "list", "chains").stdout)["nftables"]
-    chains = [item["chain"] for item in listed if "chain" in item]
+    chains = _listed("chain", "chains")
     return [
         f"{chain['family']} {chain['table']} {chain['name']}"
         for chain in chains
@@ -164,15 +164,22 @@ def restore_forwarding() -> None:
     """
     if tables() != {_FORWARDING}:
         return
-    listed = json.loads(_nft("-j", "list", "set", "inet", _FORWARDING, "interfaces").stdout)["nftables"]
-    (kept_apart,) = [item["set"]["elem"] for item in listed if "set" in item]
-    if _foreign_interfaces() <= set(kept_apart):
+    (kept_apart,) = _listed("set", "set", "inet", _FORWARDING, "interfaces")
+    if _foreign_interfaces() <= set(kept_apart["elem"]):
         _switch_forwarding(on=False)
     remove(_FORWARDING)
 
 
 def find_nft() -> str | None:
     return shutil.which("nft") or shutil.which("nft", path="/usr/sbin:/sbin")
+
+
+def _listed(kind: str, *what: str) -> list[dict[str, Any]]:
+    """Objects of one kind as nft's JSON describes them (libnftables-json(5)), hence `Any`."""
+    done = _nft("-j", "list", *what)
+    if done.returncode != 0:
+        raise PlatformError(f"nft cannot list the host's {kind}s: {done.stderr.strip()}")
+    return [item[kind] for item in json.loads(done.stdout)["nftables"] if kind in item]
 
 
 def _switch_forwarding(*, on: bool) -> None:

@@ -5,13 +5,11 @@ A namespace belongs to the calling thread; sockets and child processes made insi
 
 from __future__ import annotations
 
-import ctypes
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_CLONE_NEWNET = 0x40000000
-_libc = ctypes.CDLL(None, use_errno=True)
+from lambent.worker.sandbox.kernel import CLONE_NEWNET, setns, unshare
 
 
 def current_namespace() -> int:
@@ -27,9 +25,9 @@ def new_namespace() -> int:
     """
     home = current_namespace()
     try:
-        _check(_libc.unshare(_CLONE_NEWNET))
+        unshare(CLONE_NEWNET)
         made = current_namespace()
-        _check(_libc.setns(home, _CLONE_NEWNET))
+        setns(home, CLONE_NEWNET)
         return made
     finally:
         os.close(home)
@@ -40,16 +38,10 @@ def inside(namespace: int) -> Iterator[None]:
     """Run the block in another network namespace, then return to the one before."""
     home = current_namespace()
     try:
-        _check(_libc.setns(namespace, _CLONE_NEWNET))
+        setns(namespace, CLONE_NEWNET)
         try:
             yield
         finally:
-            _check(_libc.setns(home, _CLONE_NEWNET))
+            setns(home, CLONE_NEWNET)
     finally:
         os.close(home)
-
-
-def _check(result: int) -> None:
-    if result != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))

@@ -85,6 +85,8 @@ class Network:
         try:
             self._router = self._build_router()
             firewall.enable_forwarding()
+            for chain in firewall.blocking_chains():
+                log.warning("network.blocked_by_host_firewall", extra={"chain": chain, "interface": self._name})
         except OSError as exc:
             self.stop()
             raise PlatformError(
@@ -94,8 +96,6 @@ class Network:
         except PlatformError:
             self.stop()
             raise
-        for chain in firewall.blocking_chains():
-            log.warning("network.blocked_by_host_firewall", extra={"chain": chain, "interface": self._name})
 
     def attach(self, netns_fd: int, index: int) -> None:
         """Give a sandbox its wire, address and default route. `index` is 0–4,095 and unique among those attached.
