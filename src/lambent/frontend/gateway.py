@@ -81,11 +81,10 @@ class Gateway:
 
     def handle(self, exchange: Exchange) -> None:
         """The HTTP server's handler: one task per request."""
-        if exchange.path.startswith(b"/_lambent/"):
-            serving = self._local_api.serve(exchange)
-        else:
-            serving = self._serve(exchange)
-        task = asyncio.get_running_loop().create_task(serving)
+        is_local = exchange.path.startswith(b"/_lambent/")
+        task = asyncio.get_running_loop().create_task(
+            self._local_api.serve(exchange) if is_local else self._serve(exchange)
+        )
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

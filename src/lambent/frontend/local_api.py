@@ -37,6 +37,14 @@ class LocalApi:
         return f"{path}?Expires={expires}&Signature={self._signature(path, expires)}"
 
     async def serve(self, exchange: Exchange) -> None:
+        """Answer one request, whatever happens."""
+        try:
+            await self._serve(exchange)
+        except Exception:
+            log.exception("local_api.failed", extra={"target": exchange.target})
+            _refuse(exchange, 500, "An internal error occurred; Lambent's log has the details")
+
+    async def _serve(self, exchange: Exchange) -> None:
         path = exchange.path.decode("latin-1")
         parts: Sequence[str] = path.split("/")
         document = self._describe.get(parts[2]) if len(parts) == 3 else None
