@@ -15,7 +15,7 @@ from lambent.ports.log_store import END_OF_TIME_MS, Event, GroupKey, Position
 
 T = TypeVar("T")
 
-_ARN = re.compile(r"arn:[\w-]+:logs:([\w-]+):(\d{12}):log-group:([^:*]+)(?::\*)?")
+_ARN = re.compile(r"arn:[\w-]+:logs:([\w-]+):(\d{12}):log-group:([^:]+)")
 _EVENT_TOKEN = re.compile(r"([fb])/(\d{20})(\d{20})(\d{16})/s")
 _INVALID_TOKEN = "The specified nextToken is invalid."
 
