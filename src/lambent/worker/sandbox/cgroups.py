@@ -1,0 +1,284 @@
+"""Control groups, old and new: where they are, what they limit, how a sandbox's group is made, emptied and removed.
+
+Version 1 has one tree per controller, version 2 one for all. Hosts may mix them: controllers on v1, and beside them a
+v2 tree without any, which still freezes better than v1 can. A sandbox gets a directory in every tree we use.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from lambent.worker.sandbox.plan import CPU_PERIOD_US, Limits
+
+
+class Controller(StrEnum):
+    MEMORY = "memory"
+    CPU = "cpu"
+    PIDS = "pids"
+    FREEZER = "freezer"
+
+
+_LIMITING = (Controller.MEMORY, Controller.CPU, Controller.PIDS)
+_GIVE_UP_EMPTYING_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """One mounted hierarchy and our own place in it. `controllers` are those it serves for us."""
+
+    version: int
+    directory: Path
+    controllers: frozenset[Controller]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Files:
+    """A sandbox's control files: name on the wire → path. Handed out open, read and written in place."""
+
+    readable: dict[str, Path]
+    writable: dict[str, Path]
+    """Of these `peak` is read as well: v2 resets it for the very descriptor that writes, and no other."""
+
+
+def parse_trees(mountinfo: str, membership: str) -> list[Tree]:
+    """The trees this process can find itself in, from /proc/self/mountinfo and /proc/self/cgroup."""
+    own: dict[frozenset[str], str] = {}
+    for line in membership.splitlines():
+        _, joined, path = line.split(":", 2)
+        own[frozenset(joined.split(",") if joined else ())] = path
+    trees = []
+    for line in mountinfo.splitlines():
+        before, _, after = line.partition(" - ")
+        root, mount_point = before.split()[3:5]
+        kind, _, options = after.split(" ", 2)
+        names = frozenset(() if kind == "cgroup2" else options.split(","))
+        match = next((known for known in own if known == names or known & names), None)
+        if kind not in ("cgroup", "cgroup2") or match is None:
+            continue
+        inside = os.path.relpath(own[match], root)
+        controllers = frozenset(controller for controller in Controller if controller in match)
+        if kind == "cgroup2" or controllers:
+            trees.append(Tree(2 if kind == "cgroup2" else 1, Path(mount_point, inside), controllers))
+    return trees
+
+
+class Cgroups:
+    """The groups of one server: below its own place in every tree, a directory of its name, then one per sandbox."""
+
+    def __init__(self, name: str, trees: Sequence[Tree]) -> None:
+        self._name = name
+        self._all = list(trees)
+        self._trees: list[Tree] = []
+
+    @classmethod
+    def of_this_process(cls, server_id: str) -> Cgroups:
+        mountinfo = Path("/proc/self/mountinfo").read_text()
+        membership = Path("/proc/self/cgroup").read_text()
+        return cls(f"lambent-{server_id}", parse_trees(mountinfo, membership))
+
+    @property
+    def controllers(self) -> frozenset[Controller]:
+        """What can be limited and frozen here; known once prepared."""
+        found = frozenset[Controller]().union(*(tree.controllers for tree in self._trees))
+        return found | {Controller.FREEZER} if self._unified is not None else found
+
+    def prepare(self) -> list[str]:
+        """Remove a predecessor's groups, make ours. Returns why some limits will not bite, in words for a person."""
+        shortcomings = []
+        self.clean()
+        for tree in self._all:
+            try:
+                usable = self._prepare_v2(tree) if tree.version == 2 else self._prepare_v1(tree)
+            except OSError as exc:
+                shortcomings.append(f"{tree.directory} cannot be used: {exc.strerror}")
+            else:
+                self._trees.append(usable)
+        missing = [controller for controller in _LIMITING if controller not in self.controllers]
+        if missing:
+            shortcomings.append(
+                f"no cgroup limits {', '.join(missing)}: start as root, or under `systemd-run --user -p Delegate=yes`"
+            )
+        return shortcomings
+
+    def _prepare_v1(self, tree: Tree) -> Tree:
+        (tree.directory / self._name).mkdir(exist_ok=True)
+        return tree
+
+    def _prepare_v2(self, tree: Tree) -> Tree:
+        available = (tree.directory / "cgroup.controllers").read_text().split()
+        wanted = [controller for controller in _LIMITING if controller in available]
+        group = tree.directory / self._name
+        group.mkdir(exist_ok=True)
+        if wanted:
+            self._make_room(tree.directory)
+            for directory in (tree.directory, group):
+                (directory / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in wanted))
+        return Tree(2, tree.directory, frozenset(wanted))
+
+    def _make_room(self, directory: Path) -> None:
+        """A v2 group, the root apart, that passes controllers on may hold no process itself: move the server's aside."""
+        if not (directory / "cgroup.type").exists():
+            return
+        server = directory / f"{self._name}-server"
+        server.mkdir(exist_ok=True)
+        for pid in (directory / "cgroup.procs").read_text().split():
+            with suppress(ProcessLookupError):
+                (server / "cgroup.procs").write_text(pid)
+
+    # One sandbox ------------------------------------------------------------------------------------------------------
+
+    def create(self, sandbox_id: str, limits: Limits) -> list[int]:
+        """Make a sandbox's groups. Returns descriptors of their `cgroup.procs`; writing 0 there moves the writer in."""
+        for tree in self._trees:
+            group = self._group(tree, sandbox_id)
+            group.mkdir()
+            for name, value in self._settings(tree, limits):
+                _write(group / name, value)
+        return [os.open(group / "cgroup.procs", os.O_WRONLY | os.O_CLOEXEC) for group in self._groups(sandbox_id)]
+
+    def files(self, sandbox_id: str) -> Files:
+        """The control files the server itself works with."""
+        readable: dict[str, Path] = {}
+        writable: dict[str, Path] = {}
+        for tree in self._trees:
+            group = self._group(tree, sandbox_id)
+            if Controller.MEMORY in tree.controllers:
+                peak, usage, events = _MEMORY_FILES[tree.version]
+                readable |= {"memory": group / usage, "events": group / events}
+                if (group / peak).exists():  # v2 has had it since Linux 5.19
+                    writable["peak"] = group / peak
+            if Controller.CPU in tree.controllers:
+                if tree.version == 2:
+                    writable["cpu_max"] = group / "cpu.max"
+                else:
+                    writable["cpu_quota"] = group / "cpu.cfs_quota_us"
+            if tree.version == 2:
+                writable["freeze"] = group / "cgroup.freeze"
+            elif Controller.FREEZER in tree.controllers and self._unified is None:
+                writable["freezer_state"] = group / "freezer.state"
+        return Files(readable=readable, writable=writable)
+
+    def reset(self, sandbox_id: str, limits: Limits) -> None:
+        """Begin a new generation: thawed, with Init's share of the CPU again."""
+        for tree in self._trees:
+            if Controller.CPU in tree.controllers:
+                name, value = _cpu_setting(tree.version, limits)
+                _write(self._group(tree, sandbox_id) / name, value)
+        self.thaw(sandbox_id)
+
+    def thaw(self, sandbox_id: str) -> None:
+        """Needed before a v1 group can die: SIGKILL waits for the frozen there."""
+        for tree in self._trees:
+            if tree.version == 2:
+                _write(self._group(tree, sandbox_id) / "cgroup.freeze", "0")
+            elif Controller.FREEZER in tree.controllers:
+                _write(self._group(tree, sandbox_id) / "freezer.state", "THAWED")
+
+    def remove(self, sandbox_id: str) -> None:
+        """Remove a sandbox's groups, and whatever might still be in them."""
+        for group in self._groups(sandbox_id):
+            _empty(group)
+
+    def clean(self) -> None:
+        """Kill and remove everything under our name, whoever made it."""
+        for tree in self._all:
+            top = tree.directory / self._name
+            if not top.is_dir():
+                continue
+            for group in [entry for entry in top.iterdir() if entry.is_dir()]:
+                _empty(group)
+            _remove(top)
+
+    @property
+    def _unified(self) -> Tree | None:
+        return next((tree for tree in self._trees if tree.version == 2), None)
+
+    def _group(self, tree: Tree, sandbox_id: str) -> Path:
+        return tree.directory / self._name / sandbox_id
+
+    def _groups(self, sandbox_id: str) -> Iterator[Path]:
+        return (self._group(tree, sandbox_id) for tree in self._trees)
+
+    def _settings(self, tree: Tree, limits: Limits) -> Iterator[tuple[str, str]]:
+        """What is written into a new group, in order."""
+        if Controller.MEMORY in tree.controllers:
+            yield from _memory_settings(tree.version, limits)
+        if Controller.CPU in tree.controllers:
+            if tree.version == 1:
+                yield "cpu.cfs_period_us", str(CPU_PERIOD_US)
+            yield _cpu_setting(tree.version, limits)
+        if Controller.PIDS in tree.controllers:
+            yield "pids.max", str(limits.pids_maximum)
+
+
+_MEMORY_FILES = {
+    1: ("memory.max_usage_in_bytes", "memory.usage_in_bytes", "memory.oom_control"),
+    2: ("memory.peak", "memory.current", "memory.events"),
+}
+"""Peak, usage, events by cgroup version. Both versions' events have a line `oom_kill N`."""
+
+
+def _cpu_setting(version: int, limits: Limits) -> tuple[str, str]:
+    if version == 1:
+        return "cpu.cfs_quota_us", str(limits.cpu_boost_quota_us)
+    return "cpu.max", f"{limits.cpu_boost_quota_us} {CPU_PERIOD_US}"
+
+
+def _memory_settings(version: int, limits: Limits) -> Iterator[tuple[str, str]]:
+    limit = str(limits.memory_bytes)
+    if version == 1:
+        yield "memory.limit_in_bytes", limit
+        yield "memory.memsw.limit_in_bytes?", limit
+    else:
+        yield "memory.max", limit
+        yield "memory.swap.max?", "0"
+
+
+def _write(path: Path, value: str) -> None:
+    """Write a setting. One that ends in `?` may be missing: a kernel without swap accounting has nothing to limit."""
+    name = str(path)
+    try:
+        descriptor = os.open(name.removesuffix("?"), os.O_WRONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        if name.endswith("?"):
+            return
+        raise
+    try:
+        os.write(descriptor, value.encode())
+    finally:
+        os.close(descriptor)
+
+
+def _remove(group: Path) -> bool:
+    try:
+        group.rmdir()
+    except FileNotFoundError:
+        return True
+    except OSError as exc:
+        if exc.errno != errno.EBUSY:
+            raise
+        return False
+    return True
+
+
+def _empty(group: Path) -> None:
+    """Kill whatever is left in a group, and remove it."""
+    deadline = time.monotonic() + _GIVE_UP_EMPTYING_S
+    while not _remove(group):
+        if time.monotonic() > deadline:
+            raise TimeoutError(errno.ETIMEDOUT, "processes of a predecessor do not die", str(group))
+        for pid in (group / "cgroup.procs").read_text().split():
+            with suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGKILL)
+        for name, value in (("cgroup.freeze", "0"), ("freezer.state", "THAWED")):
+            with suppress(FileNotFoundError):
+                _write(group / name, value)
+        time.sleep(0.005)

@@ -1,0 +1,443 @@
+"""Sandboxes, seen from the server: starts sandboxd, asks it for them, works them by the descriptors it hands out."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self, assert_never
+from zlib import crc32
+
+from lambent.model.errors import PlatformError
+from lambent.worker.sandbox import wire
+from lambent.worker.sandbox.plan import CPU_PERIOD_US, Level, ProcessPlan, SandboxPlan, plan_limits
+from lambent.worker.sandbox.wire import ExitStatus
+
+log = logging.getLogger(__name__)
+
+_BOOTSTRAP = """\
+import sys
+sys.path[:0] = sys.argv[3:]
+from lambent.worker.sandbox import sandboxd, wire
+sandboxd.main(int(sys.argv[1]), wire.read_orders(sys.argv[2]))
+"""
+_START_TIMEOUT_S = 30.0
+_END_TIMEOUT_S = 30.0
+_UIDS_PER_SERVER = 4_096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SandboxOptions:
+    """`state_dir` is private to this server; `server_id` stays the same over its restarts."""
+
+    state_dir: Path
+    server_id: str
+    egress: str = "none"
+    level: str = "auto"
+    """A `Level`, or `auto`: the best this host gives."""
+    uid_base: int | None = None
+    """First of 4,096 host uids that nobody else uses. By default they follow from the server id."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IsolationReport:
+    """What the sandboxes of this server hold."""
+
+    level: Level
+    shortcomings: tuple[str, ...]
+    """What does not bite, in words for a person."""
+
+
+class Sandboxes:
+    """All sandboxes of this server. Used in one event loop; leaving it destroys them."""
+
+    def __init__(self, process: subprocess.Popen[bytes], server: socket.socket, report: IsolationReport) -> None:
+        self.report = report
+        self._process = process
+        self._socket = server
+        self._loop = asyncio.get_running_loop()
+        self._sandboxes: dict[str, Sandbox] = {}
+        self._creating: dict[str, tuple[SandboxPlan, asyncio.Future[Sandbox]]] = {}
+        self._unsent: deque[tuple[wire.Message, Sequence[int]]] = deque()
+        self._is_lost = False
+        self._loop.add_reader(server.fileno(), self._readable)
+
+    @classmethod
+    async def launch(cls, options: SandboxOptions) -> Sandboxes:
+        """Start sandboxd, which first removes what a predecessor of the same server id left behind.
+
+        Raises:
+            PlatformError: no level, or not the level asked for, can be had on this host; says why.
+        """
+        reasons = []
+        for level in _levels_to_try(options.level):
+            try:
+                process, server, started = await asyncio.to_thread(_start, options, level)
+            except PlatformError as exc:
+                reasons.append(f"no isolation at level {level}: {exc}")
+                continue
+            server.setblocking(False)
+            report = IsolationReport(level=started.level, shortcomings=(*reasons, *started.shortcomings))
+            return cls(process, server, report)
+        raise PlatformError("; ".join(reasons))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def create(self, plan: SandboxPlan) -> Sandbox:
+        """Make a sandbox and start its processes; returns once they are started.
+
+        Raises:
+            PlatformError: a step failed, which is named; nothing is left of the sandbox.
+        """
+        if plan.sandbox_id in self._sandboxes or plan.sandbox_id in self._creating:
+            raise PlatformError(f"there is a sandbox {plan.sandbox_id} already")
+        future: asyncio.Future[Sandbox] = self._loop.create_future()
+        self._creating[plan.sandbox_id] = (plan, future)
+        try:
+            self.send(wire.Create(plan=plan))
+            return await future
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled() and future.exception() is None:
+                await future.result().destroy()
+            elif not self._is_lost:
+                self.send(wire.Destroy(sandbox_id=plan.sandbox_id))
+            raise
+        finally:
+            self._creating.pop(plan.sandbox_id, None)
+
+    async def close(self) -> None:
+        """Destroy all sandboxes and end sandboxd."""
+        await asyncio.gather(*(sandbox.destroy() for sandbox in list(self._sandboxes.values())))
+        self._forget_socket()
+        try:
+            await asyncio.to_thread(self._process.wait, _END_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            log.error("sandboxd.hangs", extra={"pid": self._process.pid})
+            self._process.kill()
+            await asyncio.to_thread(self._process.wait)
+
+    # The wire ---------------------------------------------------------------------------------------------------------
+
+    def send(self, message: wire.Message, descriptors: Sequence[int] = ()) -> None:
+        """Pass one message on; for sandboxes."""
+        if self._is_lost:
+            raise PlatformError("sandboxd has ended; restart the server")
+        self._unsent.append((message, descriptors))
+        if len(self._unsent) == 1:
+            self._writable()
+
+    def _writable(self) -> None:
+        while self._unsent:
+            try:
+                wire.send(self._socket, *self._unsent[0])
+            except BlockingIOError:
+                self._loop.add_writer(self._socket.fileno(), self._writable)
+                return
+            except OSError:
+                self._lost()
+                return
+            self._unsent.popleft()
+        self._loop.remove_writer(self._socket.fileno())
+
+    def _readable(self) -> None:
+        while not self._is_lost:
+            try:
+                received = wire.receive_report(self._socket)
+            except BlockingIOError:
+                return
+            if received is None:
+                self._lost()
+                return
+            self._dispatch(*received)
+
+    def _dispatch(self, report: wire.Report, descriptors: list[int]) -> None:
+        if isinstance(report, wire.Created):
+            self._created(report, descriptors)
+            return
+        sandbox = self._sandboxes.get(report.sandbox_id) if not isinstance(report, wire.Started) else None
+        match report:
+            case wire.Failed() if sandbox is None:
+                _, future = self._creating.pop(report.sandbox_id, (None, None))
+                if future is not None and not future.done():
+                    future.set_exception(_failure(report))
+            case wire.Destroyed():
+                if (gone := self._sandboxes.pop(report.sandbox_id, None)) is not None:
+                    gone.hear(report)
+            case _:
+                if sandbox is not None:
+                    sandbox.hear(report)
+
+    def _created(self, report: wire.Created, descriptors: list[int]) -> None:
+        plan, future = self._creating.pop(report.sandbox_id, (None, None))
+        if plan is None or future is None or future.done():  # cancelled: it is being destroyed
+            for descriptor in descriptors:
+                os.close(descriptor)
+            return
+        files = dict(zip(report.names, descriptors, strict=True))
+        sandbox = Sandbox(self, plan, files, report.runtime_api_address)
+        self._sandboxes[sandbox.id] = sandbox
+        future.set_result(sandbox)
+
+    def _lost(self) -> None:
+        """sandboxd is gone, and the kernel has killed every sandbox with it."""
+        if self._is_lost:
+            return
+        log.error("sandboxd.lost", extra={"pid": self._process.pid})
+        self._forget_socket()
+        for _, future in self._creating.values():
+            if not future.done():
+                future.set_exception(PlatformError("sandboxd ended while a sandbox was being made"))
+        for sandbox in list(self._sandboxes.values()):
+            sandbox.hear(wire.Died(sandbox_id=sandbox.id))
+            sandbox.hear(wire.Destroyed(sandbox_id=sandbox.id))
+        self._sandboxes.clear()
+
+    def _forget_socket(self) -> None:
+        if not self._is_lost:
+            self._is_lost = True
+            self._loop.remove_reader(self._socket.fileno())
+            self._loop.remove_writer(self._socket.fileno())
+            self._socket.close()
+
+
+class Sandbox:
+    """One sandbox: walls, limits, network, /tmp; inside it one generation of processes at a time."""
+
+    def __init__(
+        self, sandboxes: Sandboxes, plan: SandboxPlan, files: dict[str, int], runtime_api_address: str
+    ) -> None:
+        self.id = plan.sandbox_id
+        self.listener = socket.socket(fileno=files.pop("listener"))
+        """Where the sandbox's processes find the Runtime API; listening, non-blocking, bound inside."""
+        self.output_fd = files.pop("output")
+        """Read end of what all processes write to stdout and stderr, over all generations; non-blocking."""
+        self.runtime_api_address = runtime_api_address
+        self.on_exit: Callable[[str, ExitStatus], None] | None = None
+        """A process has ended: its name, and how."""
+        self.on_death: Callable[[], None] | None = None
+        """The whole generation is gone, whether asked for or not."""
+        self._sandboxes = sandboxes
+        self._files = files
+        self._limits = plan_limits(plan)
+        self._loop = asyncio.get_running_loop()
+        self._is_running = True
+        self._is_boosted = True
+        self._booting: asyncio.Future[None] | None = None
+        self._killed: list[asyncio.Future[None]] = []
+        self._destroyed: asyncio.Future[None] | None = None
+        self._peak_bytes = 0
+
+    # Processes --------------------------------------------------------------------------------------------------------
+
+    def spawn(self, process: ProcessPlan, output_fd: int | None = None) -> None:
+        """Start a further process in the running generation; failing to is an exit. Its output may go elsewhere."""
+        message = wire.Spawn(sandbox_id=self.id, process=process)
+        self._sandboxes.send(message, () if output_fd is None else (output_fd,))
+
+    def signal(self, name: str, signum: int) -> None:
+        """Send a signal to a process, if it still runs."""
+        self._sandboxes.send(wire.Signal(sandbox_id=self.id, name=name, signum=signum))
+
+    async def kill(self) -> None:
+        """Kill everything inside; returns when nothing of the generation runs any more."""
+        if not self._is_running:
+            return
+        died = self._loop.create_future()
+        self._killed.append(died)
+        self._sandboxes.send(wire.Kill(sandbox_id=self.id))
+        await died
+
+    async def reboot(self, processes: Sequence[ProcessPlan]) -> None:
+        """Start a new generation after `kill`: same cgroup, network, listener and content of /tmp.
+
+        Raises:
+            PlatformError: a step failed, which is named; no generation runs.
+        """
+        if self._is_running:
+            raise PlatformError(f"sandbox {self.id} still runs; kill it before it can be booted again")
+        self._reset_peak()
+        self._is_boosted = True
+        self._booting = self._loop.create_future()
+        self._sandboxes.send(wire.Reboot(sandbox_id=self.id, processes=tuple(processes)))
+        self._is_running = True
+        await self._booting
+
+    async def destroy(self) -> None:
+        """Kill everything inside and remove every trace. May be called again, and while another call waits."""
+        if self._destroyed is None:
+            self._destroyed = self._loop.create_future()
+            with suppress(PlatformError):  # sandboxd is gone, and all of it with it
+                self._sandboxes.send(wire.Destroy(sandbox_id=self.id))
+        await asyncio.shield(self._destroyed)
+
+    def hear(self, report: wire.Report) -> None:
+        """Take in what sandboxd reports; for `Sandboxes`."""
+        match report:
+            case wire.Exited():
+                if self.on_exit is not None:
+                    self.on_exit(report.name, report.status)
+            case wire.Booted():
+                self._boot_ended(None)
+            case wire.Failed():
+                self._is_running = False
+                self._boot_ended(_failure(report))
+            case wire.Died():
+                self._died()
+            case wire.Destroyed():
+                self._close()
+            case wire.Started() | wire.Created():
+                raise AssertionError(f"{report} is not for a sandbox")
+            case _:
+                assert_never(report)
+
+    def _died(self) -> None:
+        was_running, self._is_running = self._is_running, False
+        self._boot_ended(PlatformError(f"sandbox {self.id} died while it booted"))
+        if was_running and self.on_death is not None:
+            self.on_death()
+        for waiter in self._killed:
+            if not waiter.done():
+                waiter.set_result(None)
+        self._killed.clear()
+
+    def _boot_ended(self, error: PlatformError | None) -> None:
+        booting, self._booting = self._booting, None
+        if booting is None or booting.done():
+            return
+        if error is None:
+            booting.set_result(None)
+        else:
+            booting.set_exception(error)
+
+    def _close(self) -> None:
+        if self._is_running:
+            self._died()
+        self.listener.close()
+        for descriptor in (self.output_fd, *self._files.values()):
+            os.close(descriptor)
+        self._files.clear()
+        if self._destroyed is None:
+            self._destroyed = self._loop.create_future()
+        self._destroyed.set_result(None)
+
+    # Hot path: single writes and reads --------------------------------------------------------------------------------
+
+    def freeze(self) -> None:
+        """Stop every thread inside. Init is over by now, and with it the larger share of the CPU."""
+        self.limit_cpu()
+        self._set_frozen(True)
+
+    def thaw(self) -> None:
+        self._set_frozen(False)
+
+    def _set_frozen(self, is_frozen: bool) -> None:
+        if (descriptor := self._files.get("freeze")) is not None:
+            os.write(descriptor, b"1" if is_frozen else b"0")
+        elif (descriptor := self._files.get("freezer_state")) is not None:
+            os.write(descriptor, b"FROZEN" if is_frozen else b"THAWED")
+        else:
+            self._sandboxes.send(wire.Freeze(sandbox_id=self.id, is_frozen=is_frozen))
+
+    def limit_cpu(self) -> None:
+        """Hold the sandbox to its share of the CPU from now on; during Init it has a whole one at least, as on AWS."""
+        if not self._is_boosted:
+            return
+        self._is_boosted = False
+        if (descriptor := self._files.get("cpu_max")) is not None:
+            os.write(descriptor, b"%d %d" % (self._limits.cpu_quota_us, CPU_PERIOD_US))
+        elif (descriptor := self._files.get("cpu_quota")) is not None:
+            os.write(descriptor, b"%d" % self._limits.cpu_quota_us)
+
+    def memory_bytes(self) -> int:
+        """Memory used now; 0 where no cgroup counts it."""
+        return self._read_number("memory")
+
+    def memory_peak_bytes(self) -> int:
+        """The most memory used since the last boot; 0 where no cgroup counts it."""
+        if "peak" in self._files:
+            return self._read_number("peak")
+        self._peak_bytes = max(self._peak_bytes, self.memory_bytes())
+        return self._peak_bytes
+
+    def oom_kills(self) -> int:
+        """How many processes inside were killed for want of memory, since the sandbox was made."""
+        descriptor = self._files.get("events")
+        if descriptor is None:
+            return 0
+        for line in os.pread(descriptor, 4_096, 0).splitlines():
+            name, _, count = line.partition(b" ")
+            if name == b"oom_kill":
+                return int(count)
+        return 0
+
+    def _read_number(self, name: str) -> int:
+        descriptor = self._files.get(name)
+        return 0 if descriptor is None else int(os.pread(descriptor, 32, 0))
+
+    def _reset_peak(self) -> None:
+        self._peak_bytes = 0
+        if (descriptor := self._files.get("peak")) is not None:
+            with suppress(OSError):  # v2 cannot before Linux 6.12: then the peak is the sandbox's, over all generations
+                os.write(descriptor, b"0")
+
+
+def _failure(report: wire.Failed) -> PlatformError:
+    return PlatformError(f"sandbox {report.sandbox_id}: {report.step}: {report.error}")
+
+
+def _levels_to_try(wanted: str) -> list[Level]:
+    if wanted != "auto":
+        return [Level(wanted)]
+    return [Level.FULL, Level.USERNS] if os.geteuid() == 0 else [Level.USERNS]
+
+
+def _start(options: SandboxOptions, level: Level) -> tuple[subprocess.Popen[bytes], socket.socket, wire.Started]:
+    """Start sandboxd and wait for its first word. Blocks."""
+    ours, theirs = wire.socket_pair()
+    orders = wire.Orders(
+        server_id=options.server_id,
+        state_dir=str(options.state_dir.absolute()),
+        level=level,
+        egress=options.egress,
+        uid_base=_uid_base(options.server_id) if options.uid_base is None else options.uid_base,
+    )
+    with theirs:
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", _BOOTSTRAP, str(theirs.fileno()), wire.write_orders(orders), *sys.path],
+            pass_fds=(theirs.fileno(),),
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is for the server, which then ends its sandboxes in order
+        )
+    try:
+        ours.settimeout(_START_TIMEOUT_S)
+        received = wire.receive_report(ours)
+        if received is not None and isinstance(received[0], wire.Started):
+            return process, ours, received[0]
+        failed = received[0] if received else None
+        raise PlatformError(failed.error if isinstance(failed, wire.Failed) else "sandboxd died while starting")
+    except BaseException:
+        ours.close()
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        raise
+
+
+def _uid_base(server_id: str) -> int:
+    """Above what distributions, containers and directory services hand out; one of 2,048 blocks."""
+    return 1_900_000_000 + crc32(server_id.encode()) % 2_048 * _UIDS_PER_SERVER

@@ -1,0 +1,222 @@
+"""The system calls Python does not have: one function each, one reason each, one OSError each."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import os
+import struct
+from collections.abc import Sequence
+
+CLONE_NEWNS = 0x0002_0000
+CLONE_NEWCGROUP = 0x0200_0000
+CLONE_NEWUTS = 0x0400_0000
+CLONE_NEWIPC = 0x0800_0000
+CLONE_NEWUSER = 0x1000_0000
+CLONE_NEWPID = 0x2000_0000
+CLONE_NEWNET = 0x4000_0000
+
+MS_REC = 0x4000
+MS_PRIVATE = 1 << 18
+
+MOUNT_ATTR_RDONLY = 0x01
+MOUNT_ATTR_NOSUID = 0x02
+MOUNT_ATTR_NODEV = 0x04
+MOUNT_ATTR_NOEXEC = 0x08
+
+AT_FDCWD = -100
+_AT_EMPTY_PATH = 0x1000
+_AT_RECURSIVE = 0x8000
+_OPEN_TREE_CLONE = 1
+_OPEN_TREE_CLOEXEC = os.O_CLOEXEC
+_MOVE_MOUNT_F_EMPTY_PATH = 0x04
+_FSOPEN_CLOEXEC = 1
+_FSMOUNT_CLOEXEC = 1
+_FSCONFIG_SET_FLAG = 0
+_FSCONFIG_SET_STRING = 1
+_FSCONFIG_CMD_CREATE = 6
+_MNT_DETACH = 2
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_DUMPABLE = 4
+_PR_SET_SECCOMP = 22
+_PR_CAPBSET_DROP = 24
+_PR_SET_SECUREBITS = 28
+_PR_SET_CHILD_SUBREAPER = 36
+_PR_SET_NO_NEW_PRIVS = 38
+_PR_CAP_AMBIENT = 47
+_PR_CAP_AMBIENT_CLEAR_ALL = 4
+_SECCOMP_MODE_FILTER = 2
+_SECUREBITS_ALL_LOCKED = 0xEF
+"""No privilege by uid 0, no keeping of capabilities, no ambient ones; each bit with its lock."""
+
+_CAPABILITY_VERSION_3 = 0x2008_0522
+
+_LOOP_CTL_GET_FREE = 0x4C82
+_LOOP_CONFIGURE = 0x4C0A
+_LOOP_FLAG_AUTOCLEAR = 4
+
+# These are numbered alike on every architecture, having come after that was agreed on.
+_NR_OPEN_TREE, _NR_MOVE_MOUNT, _NR_FSOPEN, _NR_FSCONFIG, _NR_FSMOUNT = 428, 429, 430, 431, 432
+_NR_MOUNT_SETATTR = 442
+_NR_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
+_NR_CAPSET = {"x86_64": 126, "aarch64": 91}
+_NR_KEYCTL = {"x86_64": 250, "aarch64": 219}
+_MACHINE = os.uname().machine
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.syscall.restype = ctypes.c_long
+
+
+def unshare(flags: int) -> None:
+    """Leave the parent's namespaces for new ones. CLONE_NEWPID is for the next child, not for the caller."""
+    _check("unshare", _libc.unshare(flags))
+
+
+def setns(fd: int, kind: int) -> None:
+    """Enter a namespace that is held open."""
+    _check("setns", _libc.setns(fd, kind))
+
+
+def make_mounts_private() -> None:
+    """Keep what is mounted from here on to this namespace: a new one still shares with the one it was copied from."""
+    _check("mount", _libc.mount(None, b"/", None, ctypes.c_ulong(MS_REC | MS_PRIVATE), None))
+
+
+def detach(path: str) -> None:
+    """Unmount a tree at once for everyone who looks, and for good when its last user leaves."""
+    _check("umount2", _libc.umount2(os.fsencode(path), _MNT_DETACH), path)
+
+
+def pivot_root(new_root: str, put_old: str) -> None:
+    """Change what `/` is: unlike chroot, there is no way back to a root that has been unmounted."""
+    _check("pivot_root", _syscall(_NR_PIVOT_ROOT[_MACHINE], os.fsencode(new_root), os.fsencode(put_old)), new_root)
+
+
+def clone_tree(path: str, *, dir_fd: int = AT_FDCWD) -> int:
+    """A detached copy of what is mounted at a path, and below: a bind mount that waits for its place."""
+    flags = _OPEN_TREE_CLONE | _OPEN_TREE_CLOEXEC | _AT_RECURSIVE
+    if not path:
+        flags |= _AT_EMPTY_PATH
+    return _check("open_tree", _syscall(_NR_OPEN_TREE, dir_fd, os.fsencode(path), flags), path)
+
+
+def set_mount_attributes(mount_fd: int, attributes: int, *, recursive: bool = True) -> None:
+    """Add attributes to a mount, and to those below it."""
+    mount_attr = struct.pack("=QQQQ", attributes, 0, 0, 0)
+    flags = _AT_EMPTY_PATH | (_AT_RECURSIVE if recursive else 0)
+    _check("mount_setattr", _syscall(_NR_MOUNT_SETATTR, mount_fd, b"", flags, mount_attr, len(mount_attr)))
+
+
+def place_mount(mount_fd: int, target: str) -> None:
+    """Put a detached tree where it belongs."""
+    _check(
+        "move_mount",
+        _syscall(_NR_MOVE_MOUNT, mount_fd, b"", AT_FDCWD, os.fsencode(target), _MOVE_MOUNT_F_EMPTY_PATH),
+        target,
+    )
+
+
+def new_filesystem(kind: str, options: Sequence[tuple[str, str | None]], attributes: int) -> int:
+    """A detached mount of a file system. Options one by one, so that no path needs its commas escaped."""
+    context = _check("fsopen", _syscall(_NR_FSOPEN, kind.encode(), _FSOPEN_CLOEXEC), kind)
+    try:
+        for key, value in options:
+            _configure(context, kind, key, value)
+        _check("fsconfig", _syscall(_NR_FSCONFIG, context, _FSCONFIG_CMD_CREATE, None, None, 0), kind)
+        return _check("fsmount", _syscall(_NR_FSMOUNT, context, _FSMOUNT_CLOEXEC, attributes), kind)
+    finally:
+        os.close(context)
+
+
+def _configure(context: int, kind: str, key: str, value: str | None) -> None:
+    command = _FSCONFIG_SET_FLAG if value is None else _FSCONFIG_SET_STRING
+    encoded = None if value is None else os.fsencode(value)
+    _check("fsconfig", _syscall(_NR_FSCONFIG, context, command, key.encode(), encoded, 0), f"{kind} {key}={value}")
+
+
+def attach_loop(image_fd: int) -> int:
+    """A loop device over a file; both go when the last descriptor and the last mount are closed."""
+    control = os.open("/dev/loop-control", os.O_RDWR | os.O_CLOEXEC)
+    try:
+        while True:
+            number = fcntl.ioctl(control, _LOOP_CTL_GET_FREE)
+            loop = os.open(f"/dev/loop{number}", os.O_RDWR | os.O_CLOEXEC)
+            # struct loop_config: the file, block size 0 (as it comes), struct loop_info64 with only its flags set.
+            config = struct.pack("=II52xI", image_fd, 0, _LOOP_FLAG_AUTOCLEAR).ljust(304, b"\0")
+            try:
+                fcntl.ioctl(loop, _LOOP_CONFIGURE, config)
+            except OSError as exc:
+                os.close(loop)
+                if exc.errno != errno.EBUSY:  # someone else took the device we were told is free
+                    raise
+            else:
+                return loop
+    finally:
+        os.close(control)
+
+
+def leave_keyring() -> None:
+    """Keys of whoever started the server must not be inherited; a kernel without keyrings has nothing to inherit."""
+    _syscall(_NR_KEYCTL[_MACHINE], 1, None)
+
+
+def die_with_parent(signum: int) -> None:
+    """Ask to be killed when the parent ends. Must come after the last change of uid, which cancels it."""
+    _prctl(_PR_SET_PDEATHSIG, signum)
+
+
+def hide_from_own_uid() -> None:
+    """Make the process not dumpable: others of the same uid can then neither trace it nor look into its /proc."""
+    _prctl(_PR_SET_DUMPABLE, 0)
+
+
+def become_subreaper() -> None:
+    """Inherit orphans of one's descendants where there is no PID namespace to do it."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def forbid_new_privileges() -> None:
+    """No setuid file or file capability grants anything from here on."""
+    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+
+
+def drop_capability_bounds(last: int) -> None:
+    """Take every capability, up to the kernel's last, out of what could ever be had again."""
+    for capability in range(last + 1):
+        _prctl(_PR_CAPBSET_DROP, capability)
+    _prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
+    _prctl(_PR_SET_SECUREBITS, _SECUREBITS_ALL_LOCKED)
+
+
+def drop_capabilities() -> None:
+    """Give up every capability held now."""
+    header = struct.pack("=Ii", _CAPABILITY_VERSION_3, 0)
+    _check("capset", _syscall(_NR_CAPSET[_MACHINE], header, bytes(24)))
+
+
+def install_seccomp(program: bytes) -> None:
+    """Filter the system calls of this process and all its children from here on."""
+
+    class Program(ctypes.Structure):
+        _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
+
+    _prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.byref(Program(len(program) // 8, program)))
+
+
+def _prctl(option: int, *arguments: object) -> None:
+    padded = [ctypes.c_ulong(value) if isinstance(value, int) else value for value in (*arguments, 0, 0, 0, 0)[:4]]
+    _check(f"prctl({option})", _libc.prctl(option, *padded))
+
+
+def _syscall(number: int, *arguments: int | bytes | None) -> int:
+    typed = [ctypes.c_long(value) if isinstance(value, int) else value for value in arguments]
+    return int(_libc.syscall(ctypes.c_long(number), *typed))
+
+
+def _check(call: str, result: int, subject: str = "") -> int:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{call}: {os.strerror(number)}", subject or None)
+    return result

@@ -1,0 +1,271 @@
+"""sandboxd: the one privileged process. Performs plans for the server at the other end of its socket, and dies with it.
+
+One thread, one loop. What takes long (building a sandbox's walls) happens in each sandbox's own first process.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import selectors
+import signal
+import socket
+import sys
+import traceback
+from collections import deque
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from lambent.model.errors import PlatformError
+from lambent.model.limits import EPHEMERAL_STORAGE_MIB_MINIMUM
+from lambent.worker.sandbox import kernel, wire
+from lambent.worker.sandbox.cgroups import Cgroups
+from lambent.worker.sandbox.init import StepFailed, step
+from lambent.worker.sandbox.network import SANDBOXES_MAXIMUM, Egress, Network
+from lambent.worker.sandbox.plan import Level, ProcessPlan, plan_identity
+from lambent.worker.sandbox.resolver import resolver_config
+from lambent.worker.sandbox.root import build_root
+from lambent.worker.sandbox.scratch import ScratchMaker
+from lambent.worker.sandbox.seccomp import compile_filter
+from lambent.worker.sandbox.slot import Host, Slot
+
+
+@dataclass(slots=True)
+class _Held:
+    """A slot in the loop: what is wanted of it next."""
+
+    slot: Slot
+    is_ending: bool = False
+
+
+class Sandboxd:
+    def __init__(self, server: socket.socket, host: Host, uid_base: int | None) -> None:
+        self._server = server
+        self._host = host
+        self._uid_base = uid_base
+        self._slots: dict[str, _Held] = {}
+        self._by_pid: dict[int, _Held] = {}
+        self._free = deque(range(SANDBOXES_MAXIMUM))
+        self._selector = selectors.DefaultSelector()
+
+    def serve(self) -> None:
+        """Until the server closes its end, or is gone."""
+        child_ended, wakeup = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda signum, frame: None)
+        self._selector.register(self._server, selectors.EVENT_READ)
+        self._selector.register(child_ended, selectors.EVENT_READ)
+        with suppress(BrokenPipeError, ConnectionResetError):
+            while True:
+                for key, _ in self._selector.select():
+                    if key.fileobj is self._server:
+                        if not self._obey():
+                            return
+                    elif key.data is not None:
+                        self._hear(key.data)
+                    else:
+                        os.read(child_ended, 4096)
+                        self._reap()
+
+    def close(self) -> None:
+        """Kill everything and give everything back."""
+        for held in self._slots.values():
+            held.slot.kill()
+        for held in self._slots.values():
+            if held.slot.generation is not None:
+                os.waitpid(held.slot.generation.pid, 0)
+                held.slot.generation.control.close()
+            held.slot.close()
+        self._slots.clear()
+
+    # Requests ---------------------------------------------------------------------------------------------------------
+
+    def _obey(self) -> bool:
+        received = wire.receive_request(self._server)
+        if received is None:
+            return False
+        request, descriptors = received
+        try:
+            self._dispatch(request, descriptors)
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+        return True
+
+    def _dispatch(self, request: wire.Request, descriptors: Sequence[int]) -> None:
+        if isinstance(request, wire.Create):
+            self._create(request)
+            return
+        held = self._slots.get(request.sandbox_id)
+        match request:
+            case wire.Destroy():
+                self._destroy(request.sandbox_id, held)
+            case wire.Reboot() if held is not None:
+                self._reboot(held, request)
+            case wire.Kill() if held is not None:
+                held.slot.kill()
+            case wire.Spawn() | wire.Signal() | wire.Freeze() if held is not None and held.slot.generation is not None:
+                with suppress(BrokenPipeError):  # dead, but not yet reaped
+                    wire.send(held.slot.generation.control, request, descriptors)
+            case _:
+                pass  # it has ended in the meantime, and the server is about to read so
+
+    def _create(self, request: wire.Create) -> None:
+        plan = request.plan
+        try:
+            with step("find a free slot"):
+                index = self._take_index()
+            try:
+                slot = Slot(self._host, plan, index, plan_identity(index, self._uid_base))
+            except BaseException:
+                self._free.append(index)
+                raise
+            held = self._slots[plan.sandbox_id] = _Held(slot)
+            self._boot(held, request.plan.processes)
+        except (StepFailed, PlatformError, OSError) as exc:
+            self._failed(plan.sandbox_id, exc)
+
+    def _take_index(self) -> int:
+        """The one free longest: answers to a predecessor's last packets still come to its address."""
+        if not self._free:
+            raise OSError(11, f"all {SANDBOXES_MAXIMUM} are in use")
+        return self._free.popleft()
+
+    def _reboot(self, held: _Held, request: wire.Reboot) -> None:
+        try:
+            held.slot.reset()
+            self._boot(held, request.processes)
+        except (StepFailed, PlatformError, OSError) as exc:
+            self._failed(request.sandbox_id, exc)
+
+    def _boot(self, held: _Held, processes: Sequence[ProcessPlan]) -> None:
+        generation = held.slot.boot(processes)
+        self._by_pid[generation.pid] = held
+        self._selector.register(generation.control, selectors.EVENT_READ, held)
+
+    def _destroy(self, sandbox_id: str, held: _Held | None) -> None:
+        if held is None:
+            self._tell(wire.Destroyed(sandbox_id=sandbox_id))
+        elif held.slot.generation is None:
+            self._release(held)
+        else:
+            held.is_ending = True
+            held.slot.kill()
+
+    def _release(self, held: _Held) -> None:
+        held.slot.close()
+        self._free.append(held.slot.index)
+        del self._slots[held.slot.plan.sandbox_id]
+        self._tell(wire.Destroyed(sandbox_id=held.slot.plan.sandbox_id))
+
+    # Reports ----------------------------------------------------------------------------------------------------------
+
+    def _hear(self, held: _Held) -> None:
+        """One message of a PID 1; its end is noticed when it is reaped."""
+        generation = held.slot.generation
+        if generation is None:
+            return
+        received = wire.receive_report(generation.control)
+        if received is None:
+            self._selector.unregister(generation.control)
+            return
+        report, _ = received
+        match report:
+            case wire.Booted() if not held.slot.is_handed_over:
+                held.slot.hand_over(self._server)
+            case wire.Failed() if not held.slot.is_handed_over:
+                held.is_ending = True
+                self._tell(report)
+            case _:
+                self._tell(report)
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, _ = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            held = self._by_pid.pop(pid, None)
+            if held is not None:
+                self._died(held)
+
+    def _died(self, held: _Held) -> None:
+        generation = held.slot.generation
+        assert generation is not None
+        while generation.control in self._selector.get_map():  # what it said last comes before its end
+            self._hear(held)
+        generation.control.close()
+        held.slot.generation = None
+        sandbox_id = held.slot.plan.sandbox_id
+        if not held.slot.is_handed_over and not held.is_ending:
+            held.is_ending = True
+            self._failed(sandbox_id, OSError(10, "its first process died"))
+        self._tell(wire.Died(sandbox_id=sandbox_id))
+        if held.is_ending:
+            self._release(held)
+
+    def _failed(self, sandbox_id: str, exc: StepFailed | PlatformError | OSError) -> None:
+        at, error = (exc.step, exc.error) if isinstance(exc, StepFailed) else ("create sandbox", exc)
+        self._tell(wire.Failed(sandbox_id=sandbox_id, step=at, error=str(error)))
+
+    def _tell(self, report: wire.Report) -> None:
+        wire.send(self._server, report)
+
+
+def main(descriptor: int, orders: wire.Orders) -> None:
+    """The whole life of the process."""
+    server = socket.socket(fileno=descriptor)
+    server.set_inheritable(False)
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # it ends when the server does, not before
+        signal.signal(signum, signal.SIG_IGN)
+    with ExitStack() as stack:
+        try:
+            host, shortcomings = _prepare(orders, stack)
+        except (PlatformError, OSError, StepFailed) as exc:
+            traceback.print_exc(file=sys.stderr)
+            wire.send(server, wire.Failed(sandbox_id="", step="start sandboxd", error=str(exc)))
+            return
+        wire.send(server, wire.Started(level=orders.level, shortcomings=tuple(shortcomings)))
+        gc.collect()
+        gc.freeze()  # children share these pages as long as nobody writes to them
+        sandboxd = Sandboxd(server, host, orders.uid_base if orders.level is Level.FULL else None)
+        stack.callback(sandboxd.close)
+        sandboxd.serve()
+
+
+def _prepare(orders: wire.Orders, stack: ExitStack) -> tuple[Host, list[str]]:
+    state = Path(orders.state_dir)
+    run, images = state / "run", state / "images"
+    for directory in (state, run, images):
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    cgroups = Cgroups.of_this_process(orders.server_id)
+    shortcomings = cgroups.prepare()
+    stack.callback(cgroups.clean)
+    with step("make a mount namespace"):
+        kernel.unshare(kernel.CLONE_NEWNS)
+        kernel.make_mounts_private()
+        kernel.place_mount(kernel.new_filesystem("tmpfs", (("mode", "700"),), 0), str(run))
+    network = Network(orders.server_id, Egress(orders.egress))
+    network.start()
+    stack.callback(network.stop)
+    scratch = ScratchMaker(images)
+    shortcomings += scratch.prepare(EPHEMERAL_STORAGE_MIB_MINIMUM)
+    (run / "root").mkdir()
+    is_full = orders.level is Level.FULL
+    resolv_conf = "" if orders.egress == Egress.NONE else resolver_config()
+    host = Host(
+        cgroups=cgroups,
+        network=network,
+        scratch=scratch,
+        root_namespace=build_root(run / "root", resolv_conf, can_make_devices=is_full),
+        own_pid_namespace=os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC),
+        run_dir=run,
+        seccomp_program=compile_filter(os.uname().machine),
+        last_capability=int(Path("/proc/sys/kernel/cap_last_cap").read_text()),
+        in_user_namespace=not is_full,
+    )
+    return host, shortcomings

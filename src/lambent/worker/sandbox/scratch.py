@@ -1,0 +1,161 @@
+"""What becomes /tmp: a file system of exactly the configured size that is not the function's memory.
+
+A tmpfs would be charged to the function's memory limit. So /tmp is an ext4 image, sparse and without a name, on a loop
+device: all of it is gone with its last descriptor. mkfs runs once per size; an image is then a few small writes.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from lambent.model.errors import PlatformError
+from lambent.worker.sandbox import kernel
+
+_MIB = 1024 * 1024
+_ATTRIBUTES = kernel.MOUNT_ATTR_NOSUID | kernel.MOUNT_ATTR_NODEV
+_MODE = 0o1777
+
+_MKFS = ("mkfs.ext4", "-q", "-F", "-O", "^has_journal,^resize_inode,sparse_super2", "-m", "0", "-E")
+_MKFS_EXTENDED = "lazy_itable_init=1,nodiscard,root_owner=0:0"
+_EXT4_OPTIONS: tuple[tuple[str, str | None], ...] = (
+    ("noinit_itable", None),  # or a kernel thread would write out the tables that mkfs left for later
+    ("nobarrier", None),  # nobody will read this after a power cut
+)
+
+
+class Scratch(Protocol):
+    """One sandbox's /tmp."""
+
+    def mount(self) -> int:
+        """A detached mount of it, for one generation. Called in the generation's first process, as root."""
+        ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class LoopScratch:
+    """Lives in its loop device between generations: each mounts it anew."""
+
+    loop_fd: int
+    device: str
+
+    def mount(self) -> int:
+        return kernel.new_filesystem("ext4", (("source", self.device), *_EXT4_OPTIONS), _ATTRIBUTES)
+
+    def close(self) -> None:
+        os.close(self.loop_fd)
+
+
+@dataclass(frozen=True, slots=True)
+class TmpfsScratch:
+    """For hosts without loop devices. Held mounted here, or it would be empty again after each generation."""
+
+    directory: Path
+
+    def mount(self) -> int:
+        return kernel.clone_tree(str(self.directory))
+
+    def close(self) -> None:
+        kernel.detach(str(self.directory))
+        self.directory.rmdir()
+
+
+class ScratchMaker:
+    """Makes a /tmp per sandbox, by the best means this host has."""
+
+    def __init__(self, directory: Path) -> None:
+        """`directory` holds the images (they have no names there); it should not be a tmpfs itself."""
+        self._directory = directory
+        self._templates: dict[int, list[tuple[int, bytes]]] = {}
+        self._has_loop = False
+
+    def prepare(self, size_mib: int) -> list[str]:
+        """Rehearse once. Returns what the fallback does not hold, in words for a person."""
+        try:
+            self._make_loop(size_mib).close()
+        except (OSError, subprocess.CalledProcessError) as exc:
+            return [f"/tmp is a tmpfs and counts as the function's memory, for an image on a loop device failed: {exc}"]
+        self._has_loop = True
+        return []
+
+    def make(self, sandbox_id: str, size_mib: int) -> Scratch:
+        if self._has_loop:
+            return self._make_loop(size_mib)
+        return self._make_tmpfs(sandbox_id, size_mib)
+
+    def _make_loop(self, size_mib: int) -> LoopScratch:
+        image = os.open(self._directory, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            for offset, data in self._template(size_mib):
+                os.pwrite(image, data, offset)
+            os.ftruncate(image, size_mib * _MIB)
+            loop = kernel.attach_loop(image)
+        finally:
+            os.close(image)
+        return LoopScratch(loop, f"/dev/loop{os.minor(os.fstat(loop).st_rdev)}")
+
+    def _make_tmpfs(self, sandbox_id: str, size_mib: int) -> TmpfsScratch:
+        directory = self._directory / sandbox_id
+        directory.mkdir()
+        options = (("size", f"{size_mib}m"), ("mode", f"{_MODE:o}"))
+        mount = kernel.new_filesystem("tmpfs", options, _ATTRIBUTES)
+        try:
+            kernel.place_mount(mount, str(directory))
+        finally:
+            os.close(mount)
+        return TmpfsScratch(directory)
+
+    def _template(self, size_mib: int) -> list[tuple[int, bytes]]:
+        """What mkfs writes into an image of this size: offsets and bytes."""
+        if size_mib not in self._templates:
+            with tempfile.NamedTemporaryFile(dir=self._directory) as image:
+                image.truncate(size_mib * _MIB)
+                _make_filesystem(image.name)
+                self._templates[size_mib] = _extents(image.fileno())
+        return self._templates[size_mib]
+
+
+def _make_filesystem(image: str) -> None:
+    if shutil.which(_MKFS[0], path="/usr/sbin:/sbin:/usr/bin") is None:
+        raise FileNotFoundError(2, "not installed (package e2fsprogs)", _MKFS[0])
+    environment = {"PATH": "/usr/sbin:/sbin:/usr/bin"}
+    subprocess.run([*_MKFS, _MKFS_EXTENDED, image], check=True, capture_output=True, env=environment)
+    descriptor = os.open(image, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        loop = kernel.attach_loop(descriptor)
+    finally:
+        os.close(descriptor)
+    scratch = LoopScratch(loop, f"/dev/loop{os.minor(os.fstat(loop).st_rdev)}")
+    try:
+        mount = scratch.mount()
+        try:
+            os.chmod(f"/proc/self/fd/{mount}", _MODE)
+            os.rmdir("lost+found", dir_fd=mount)
+            os.fsync(loop)
+        finally:
+            os.close(mount)
+    finally:
+        scratch.close()
+
+
+def _extents(file: int) -> list[tuple[int, bytes]]:
+    end = os.fstat(file).st_size
+    os.fsync(file)
+    found: list[tuple[int, bytes]] = []
+    offset = 0
+    while True:
+        try:
+            start = os.lseek(file, offset, os.SEEK_DATA)
+        except OSError:  # ENXIO: only a hole remains
+            return found
+        offset = os.lseek(file, start, os.SEEK_HOLE)
+        if offset > end:
+            raise PlatformError("a file system template grew beyond its size")
+        found.append((start, os.pread(file, offset - start, start)))

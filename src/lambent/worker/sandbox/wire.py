@@ -1,0 +1,194 @@
+"""The wires of the sandbox: server ↔ sandboxd, and sandboxd ↔ each sandbox's PID 1. Both ends are here.
+
+Unix sequenced-packet sockets: one message is one packet, and descriptors travel with it.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from lambent.worker.sandbox.plan import Level, ProcessPlan, SandboxPlan
+
+PACKET_BYTES = 128 * 1024
+"""Environment variables are limited to 4 KiB, so this is never met by an honest plan; the kernel refuses more."""
+_DESCRIPTORS_MAXIMUM = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExitStatus:
+    """How a process ended: by `code`, by `signal`, or never began (`failure`: why, as in `exec format error`)."""
+
+    code: int | None = None
+    signal: int | None = None
+    failure: str | None = None
+
+
+class Message(msgspec.Struct, frozen=True, tag=True):
+    pass
+
+
+class Orders(msgspec.Struct, frozen=True, kw_only=True):
+    """How sandboxd is started: on its command line, as JSON."""
+
+    server_id: str
+    state_dir: str
+    level: Level
+    egress: str
+    uid_base: int
+
+
+def write_orders(orders: Orders) -> str:
+    return msgspec.json.encode(orders).decode()
+
+
+def read_orders(text: str) -> Orders:
+    return msgspec.json.decode(text, type=Orders)
+
+
+# Server to sandboxd -------------------------------------------------------------------------------------------------
+
+
+class Create(Message, frozen=True, kw_only=True):
+    plan: SandboxPlan
+
+
+class Spawn(Message, frozen=True, kw_only=True):
+    """Also sandboxd to PID 1. With a descriptor: where the process's output goes instead of the sandbox's pipe."""
+
+    sandbox_id: str
+    process: ProcessPlan
+
+
+class Signal(Message, frozen=True, kw_only=True):
+    """Also sandboxd to PID 1."""
+
+    sandbox_id: str
+    name: str
+    signum: int
+
+
+class Freeze(Message, frozen=True, kw_only=True):
+    """Only where there is no freezer."""
+
+    sandbox_id: str
+    is_frozen: bool
+
+
+class Kill(Message, frozen=True, kw_only=True):
+    """Answered by Died, when there is a generation."""
+
+    sandbox_id: str
+
+
+class Reboot(Message, frozen=True, kw_only=True):
+    """Answered by Booted or Failed."""
+
+    sandbox_id: str
+    processes: tuple[ProcessPlan, ...]
+
+
+class Destroy(Message, frozen=True, kw_only=True):
+    """Answered by Destroyed, also where there is no such sandbox."""
+
+    sandbox_id: str
+
+
+# sandboxd to server -------------------------------------------------------------------------------------------------
+
+
+class Started(Message, frozen=True, kw_only=True):
+    """The first message: sandboxd is ready. What does not bite on this host is told in words for a person."""
+
+    level: Level
+    shortcomings: tuple[str, ...]
+
+
+class Created(Message, frozen=True, kw_only=True):
+    """With descriptors, named in order: those of `Sandbox`, and the cgroup files it works with."""
+
+    sandbox_id: str
+    names: tuple[str, ...]
+    runtime_api_address: str
+
+
+class Booted(Message, frozen=True, kw_only=True):
+    """Also PID 1 to sandboxd: the generation stands, its processes are started."""
+
+    sandbox_id: str
+
+
+class Failed(Message, frozen=True, kw_only=True):
+    """Also PID 1 to sandboxd. An empty sandbox id: sandboxd itself could not start."""
+
+    sandbox_id: str
+    step: str
+    error: str
+
+
+class Exited(Message, frozen=True, kw_only=True):
+    """Also PID 1 to sandboxd."""
+
+    sandbox_id: str
+    name: str
+    status: ExitStatus
+
+
+class Died(Message, frozen=True, kw_only=True):
+    """The generation is gone: nothing of it runs any more."""
+
+    sandbox_id: str
+
+
+class Destroyed(Message, frozen=True, kw_only=True):
+    sandbox_id: str
+
+
+Request = Create | Spawn | Signal | Freeze | Kill | Reboot | Destroy
+Report = Started | Created | Booted | Failed | Exited | Died | Destroyed
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_request = msgspec.msgpack.Decoder(Request).decode
+_decode_report = msgspec.msgpack.Decoder(Report).decode
+
+
+def socket_pair() -> tuple[socket.socket, socket.socket]:
+    pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    for end in pair:
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * PACKET_BYTES)
+    return pair
+
+
+def send(wire: socket.socket, message: Message, descriptors: Sequence[int] = ()) -> None:
+    """Send one message whole; BlockingIOError where the wire is full and does not block."""
+    socket.send_fds(wire, [_encode(message)], list(descriptors))
+
+
+def receive_request(wire: socket.socket) -> tuple[Request, list[int]] | None:
+    """The next message and its descriptors, which are now the caller's; None at the end of the wire."""
+    packet, descriptors = _receive(wire)
+    return (_decode_request(packet), descriptors) if packet else None
+
+
+def receive_report(wire: socket.socket) -> tuple[Report, list[int]] | None:
+    """As `receive_request`, in the other direction."""
+    packet, descriptors = _receive(wire)
+    return (_decode_report(packet), descriptors) if packet else None
+
+
+def _receive(wire: socket.socket) -> tuple[bytes, list[int]]:
+    try:
+        packet, descriptors, flags, _ = socket.recv_fds(
+            wire, PACKET_BYTES, _DESCRIPTORS_MAXIMUM, socket.MSG_CMSG_CLOEXEC
+        )
+    except ConnectionResetError:
+        return b"", []
+    if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
+        for descriptor in descriptors:
+            os.close(descriptor)
+        raise ConnectionError("a message on the sandbox wire was cut short")
+    return packet, descriptors
