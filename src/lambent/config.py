@@ -92,7 +92,7 @@ class ServeOptions:
         if self.isolation is Isolation.PROCESS:
             raise InvalidConfiguration(
                 "--isolation process isolates nothing and must not be reachable from other machines, but --listen is "
-                f"{self.listen_host}:{self.listen_port}; listen on 127.0.0.1, or see `lambent doctor` for what is missing"
+                f"{self.listen_host}:{self.listen_port}; listen on 127.0.0.1, or see `lambent doctor`"
             )
 
 

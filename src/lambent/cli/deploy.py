@@ -1,0 +1,170 @@
+"""`lambent deploy`: from a directory to a function that can be invoked."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any  # Any: botocore's clients are made at run time and have no types
+
+from cyclopts import Parameter
+
+from lambent.cli.connection import ANY_SERVER, Server
+from lambent.cli.failure import ExitStatus, Failure
+from lambent.cli.output import messages, print_json
+from lambent.cli.package import Entry, find_entry, make_package, name_of
+from lambent.cli.upload import shown_upload
+
+_DEFAULT_ROLE = "arn:aws:iam::000000000000:role/lambda-role"
+_DEFAULT_PYTHON = "python3.12"
+_WAIT = {"Delay": 0.1, "MaxAttempts": 3000}
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """What came of it."""
+
+    configuration: dict[str, Any]
+    outcome: str
+    """`created`, `updated` or `unchanged`"""
+    warning: str | None
+
+
+def deploy(
+    path: Path,
+    /,
+    *,
+    name: str | None = None,
+    handler: str | None = None,
+    runtime: str | None = None,
+    memory: int | None = None,
+    timeout: int | None = None,
+    env: Annotated[list[str] | None, Parameter(negative=())] = None,
+    role: str | None = None,
+    server: Server = ANY_SERVER,
+) -> None:
+    """Create or update a function from files, wait until it is active, and print its ARN.
+
+    Parameters
+    ----------
+    path:
+        A directory, a .zip, or a single file.
+    name:
+        The function; without it, the name of the directory or file.
+    handler:
+        Where it begins, e.g. app.handler; without it, looked for in app, lambda_function, main, handler, index.
+    runtime:
+        E.g. python3.12; without it, provided.al2023 for an executable `bootstrap`, else the server's newest Python.
+    memory:
+        Memory in MB.
+    timeout:
+        Seconds that an invoke may take.
+    env:
+        KEY=VALUE for the function's environment; all of them together replace what it had. Repeatable.
+    role:
+        ARN of the role that it runs as.
+    """
+    package = make_package(path)
+    settings = _settings(handler=handler, runtime=runtime, memory=memory, timeout=timeout, env=env, role=role)
+    deployed = _deploy(server, name or name_of(path), package, settings)
+    _show(deployed, as_json=server.as_json)
+
+
+def _settings(
+    *,
+    handler: str | None,
+    runtime: str | None,
+    memory: int | None,
+    timeout: int | None,
+    env: list[str] | None,
+    role: str | None,
+) -> dict[str, Any]:
+    """What was asked for, in AWS's members."""
+    members = {"Handler": handler, "Runtime": runtime, "MemorySize": memory, "Timeout": timeout, "Role": role}
+    settings: dict[str, Any] = {member: value for member, value in members.items() if value is not None}
+    if env is not None:
+        settings["Environment"] = {"Variables": dict(_variable(pair) for pair in env)}
+    return settings
+
+
+def _variable(pair: str) -> tuple[str, str]:
+    key, separator, value = pair.partition("=")
+    if not key or not separator:
+        raise Failure(f"--env must be KEY=VALUE, found {pair!r}", status=ExitStatus.USAGE)
+    return key, value
+
+
+def _deploy(server: Server, name: str, package: bytes, settings: dict[str, Any]) -> Deployed:
+    client = server.client()
+    try:
+        existing = client.get_function_configuration(FunctionName=name)
+    except client.exceptions.ResourceNotFoundException:
+        return _create(server, client, name, package, settings)
+    return _update(client, existing, package, settings)
+
+
+def _create(server: Server, client: Any, name: str, package: bytes, settings: dict[str, Any]) -> Deployed:
+    complete = {"Role": _DEFAULT_ROLE, **_entry_settings(server, package, settings), **settings}
+    with shown_upload(client, "CreateFunction"):
+        answer = client.create_function(FunctionName=name, Code={"ZipFile": package}, **complete)
+    client.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig=_WAIT)
+    return Deployed(client.get_function_configuration(FunctionName=name), "created", _warning(answer))
+
+
+def _update(client: Any, existing: dict[str, Any], package: bytes, settings: dict[str, Any]) -> Deployed:
+    """Send only what differs, and wait for each step: AWS refuses a second update while one is under way."""
+    name, warning, outcome = existing["FunctionName"], None, "unchanged"
+    client.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig=_WAIT)
+    if existing["CodeSha256"] != base64.b64encode(hashlib.sha256(package).digest()).decode():
+        with shown_upload(client, "UpdateFunctionCode"):
+            client.update_function_code(FunctionName=name, ZipFile=package)
+        client.get_waiter("function_updated_v2").wait(FunctionName=name, WaiterConfig=_WAIT)
+        outcome = "updated"
+    changed = {member: value for member, value in settings.items() if existing.get(member) != value}
+    if changed:
+        warning = _warning(client.update_function_configuration(FunctionName=name, **changed))
+        client.get_waiter("function_updated_v2").wait(FunctionName=name, WaiterConfig=_WAIT)
+        outcome = "updated"
+    return Deployed(client.get_function_configuration(FunctionName=name), outcome, warning)
+
+
+def _entry_settings(server: Server, package: bytes, settings: dict[str, Any]) -> dict[str, str]:
+    """Handler and runtime as found in the package, for what was not asked for."""
+    if settings.get("Runtime", "").startswith("provided"):
+        return {"Handler": "bootstrap"}
+    entry = None if {"Handler", "Runtime"} <= settings.keys() else find_entry(package)
+    if entry is None and "Handler" in settings:
+        entry = Entry(handler=settings["Handler"], runtime=None)
+    if entry is None:
+        raise Failure(
+            "No handler was found in the package, and no executable `bootstrap`.",
+            status=ExitStatus.USAGE,
+            hint="Say where it begins, e.g. --handler app.handler",
+        )
+    runtime = settings.get("Runtime") or entry.runtime or _newest_python(server)
+    return {"Handler": entry.handler, "Runtime": runtime}
+
+
+def _newest_python(server: Server) -> str:
+    names = {one["runtime"] for one in server.document("runtimes") if one["runtime"].startswith("python3.")}
+    return max(names, key=lambda name: int(name.removeprefix("python3.")), default=_DEFAULT_PYTHON)
+
+
+def _warning(answer: dict[str, Any]) -> str | None:
+    warning: str | None = answer["ResponseMetadata"]["HTTPHeaders"].get("x-lambent-warning")
+    return warning
+
+
+def _show(deployed: Deployed, *, as_json: bool) -> None:
+    configuration = {key: value for key, value in deployed.configuration.items() if key != "ResponseMetadata"}
+    if as_json:
+        print_json({**configuration, "Outcome": deployed.outcome, "Warning": deployed.warning})
+        return
+    console = messages()
+    if deployed.warning:
+        console.print("warning:", style="bold yellow", end=" ")
+        console.print(deployed.warning, markup=False)
+    runs = f"{configuration['Runtime']}, {configuration['Handler']}, {configuration['MemorySize']} MB"
+    console.print(f"{deployed.outcome.capitalize()} {configuration['FunctionName']} ({runs})", markup=False)
+    print(configuration["FunctionArn"])

@@ -1,0 +1,84 @@
+"""`lambent serve`: run a server in the foreground."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from lambent.config import (
+    DEFAULT_DATA_DIR,
+    DEFAULT_LISTEN,
+    Auth,
+    Egress,
+    Isolation,
+    RuntimeFallback,
+    ServeOptions,
+    parse_duration_s,
+    parse_endpoints,
+    parse_listen,
+)
+from lambent.model.limits import ACCOUNT_CONCURRENCY
+
+
+def serve(
+    *,
+    listen: str = DEFAULT_LISTEN,
+    data_dir: Path = DEFAULT_DATA_DIR,
+    auth: Auth = Auth.OPEN,
+    egress: Egress = Egress.AUTO,
+    idle_timeout: str = "10m",
+    drain_timeout: str = "15m",
+    account_concurrency: int = ACCOUNT_CONCURRENCY,
+    endpoint: Annotated[list[str] | None, Parameter(negative=())] = None,
+    runtime_fallback: RuntimeFallback = RuntimeFallback.NONE,
+    isolation: Isolation = Isolation.AUTO,
+    user: str | None = None,
+) -> int:
+    """Run a server in the foreground; SIGTERM or Ctrl-C lets running invokes end and stops it.
+
+    Parameters
+    ----------
+    listen:
+        HOST:PORT to serve AWS's API on. Beyond loopback, `--auth enforce` is needed.
+    data_dir:
+        Where functions, packages and logs are kept. One server at a time.
+    auth:
+        `open` accepts any key; `enforce` checks signatures against the root key that `lambent env` shows.
+    egress:
+        What functions reach: `open` as on AWS, `internet` without private addresses, `none` only themselves;
+        `auto` is `open` where this host can give it, else `none`.
+    idle_timeout:
+        How long an idle environment is kept, e.g. 600, 90s, 10m.
+    drain_timeout:
+        How long running invokes may go on once the server was told to stop.
+    account_concurrency:
+        How many invokes may run at once.
+    endpoint:
+        SERVICE=URL of an AWS-compatible service to take packages from, e.g. s3=http://127.0.0.1:9000. Repeatable.
+    runtime_fallback:
+        What runs a function whose interpreter is not on this host: `none`, or the `nearest` version of the language.
+    isolation:
+        The sandbox to insist on; `auto` takes the best that this host gives (see `lambent doctor`).
+    user:
+        Whom the server becomes when it is started as root.
+    """
+    host, port = parse_listen(listen)
+    options = ServeOptions(
+        listen_host=host,
+        listen_port=port,
+        data_dir=data_dir,
+        auth=auth,
+        egress=egress,
+        idle_timeout_s=parse_duration_s(idle_timeout),
+        drain_timeout_s=parse_duration_s(drain_timeout),
+        account_concurrency=account_concurrency,
+        endpoints=parse_endpoints(endpoint or ()),
+        runtime_fallback=runtime_fallback,
+        isolation=isolation,
+        user=user,
+    )
+    from lambent.roles import serve as run_server
+
+    return run_server(options)
