@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import threading
+import time
 import urllib.parse
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -296,8 +297,9 @@ def test_following_shows_each_event_once(
     stub: Stub, hello: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(["deploy", str(hello)])
+    now_ms = int(time.time() * 1000)
     one, two, three = (
-        {"eventId": str(number), "timestamp": 1_000 * number, "logStreamName": "s", "message": str(number)}
+        {"eventId": str(number), "timestamp": now_ms + number, "logStreamName": "s", "message": str(number)}
         for number in (1, 2, 3)
     )
     stub.events = [[one, two], [two, three]]
