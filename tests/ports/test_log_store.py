@@ -312,6 +312,14 @@ async def test_a_full_disk_fails_the_append_whole(tmp_path: Path) -> None:
         assert texts(await store.read(Query(group=GROUP))) == ["before", "after"]
 
 
+async def test_a_batch_that_cannot_be_kept_takes_nothing_with_it(tmp_path: Path) -> None:
+    async with SqliteLogStore(tmp_path / "logs.db") as store:
+        with pytest.raises(OverflowError):
+            await store.append([batch(A, (1, "never")), batch(B, (2**70, "too far in the future"))])
+        await store.append([batch(A, (2, "after"))])
+        assert texts(await store.read(Query(group=GROUP))) == ["after"]
+
+
 def damage_header(path: Path) -> None:
     path.write_bytes(b"no database at all" * 5_000)
 

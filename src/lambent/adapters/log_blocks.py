@@ -15,7 +15,7 @@ import msgspec
 
 from lambent.ports.log_store import Event, Position, Query, Record
 
-BLOCK_SPAN_MS = 60_000
+BLOCK_SPAN_MS = 10_000
 """No block is longer, so the blocks that touch a range of time begin within this of it."""
 
 BLOCK_BYTES = 256 * 1024

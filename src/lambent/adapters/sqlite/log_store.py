@@ -92,7 +92,8 @@ class SqliteLogStore:
         return stream_id is not None
 
     async def trim(self, now_ms: int) -> int:
-        removed = await self._delete_blocks("stream_id NOT IN (SELECT id FROM streams)")  # a deletion was cut short
+        orphans = "stream_id IN (SELECT stream_id FROM blocks EXCEPT SELECT id FROM streams)"
+        removed = await self._delete_blocks(orphans)  # left where a deletion was cut short
         for group in await self._read(lambda reader: reader.groups_with_retention()):
             expired = f"group_id = ({GROUP_ID}) AND last_ms < ?"
             removed += await self._delete_blocks(expired, *group.key, group.oldest_kept_ms(now_ms))

@@ -53,12 +53,13 @@ class LogWriter:
             yield
             self._connection.execute("COMMIT")
         except sqlite3.Error as error:
-            self._ids.clear()  # some may have been given in this transaction
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
+            self._roll_back()
             raise WriteFailed(
                 f"{self._path} could not be written: {error}. Nothing was changed; free space or check the disk"
             ) from error
+        except BaseException:
+            self._roll_back()
+            raise
 
     def append(self, batches: Sequence[Batch]) -> None:
         for batch in batches:
@@ -103,6 +104,11 @@ class LogWriter:
         self._connection.executemany("DELETE FROM blocks WHERE id = ?", [(block,) for block, _, _ in rows])
         self._connection.executemany(_GROUP_HAS_GROWN, [(-size, group) for _, group, size in rows])
         return len(rows), sum(size for _, _, size in rows)
+
+    def _roll_back(self) -> None:
+        self._ids.clear()  # some may have been given in this transaction
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
 
     def _ids_of(self, stream: StreamKey, now_ms: int) -> tuple[int, int]:
         ids = self._ids.get(stream)
