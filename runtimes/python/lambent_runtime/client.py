@@ -9,6 +9,7 @@ from __future__ import annotations
 from lambent_runtime.connection import Connection
 
 _ROOT = "/2018-06-01/runtime"
+_RESPONSE_LIMIT_BYTES = 6 * 1024 * 1024 + 100
 
 # Longer than "accepted", which comes at once and need not wake anybody; shorter than that and an invocation together.
 _WAKE_AT_BYTES = 160
@@ -60,7 +61,8 @@ class RuntimeClient:
 
     def respond(self, invocation: Invocation, body: bytes, content_type: str) -> None:
         """Answer with the handler's result and ask for the next invocation."""
-        self._answer(invocation, "response", body, f"Content-Type: {content_type}\r\n")
+        # One byte too many is refused like a gigabyte too many, and sooner.
+        self._answer(invocation, "response", body[: _RESPONSE_LIMIT_BYTES + 1], f"Content-Type: {content_type}\r\n")
 
     def fail(self, invocation: Invocation, body: bytes, headers: str) -> None:
         """Answer with an error document and ask for the next invocation; `headers` are whole lines."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 def main() -> NoReturn:
     """Be the runtime of this process, as its environment variables say. Does not return."""
     try:
+        _offer_exit()
         arrange_path(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
         log.open_output()
         client = RuntimeClient(os.environ["AWS_LAMBDA_RUNTIME_API"])
@@ -87,3 +88,10 @@ def _set_trace_id(trace_id: str | None) -> None:
         os.environ["_X_AMZN_TRACE_ID"] = trace_id
     else:
         os.environ.pop("_X_AMZN_TRACE_ID", None)
+
+
+def _offer_exit() -> None:
+    """Give functions `exit` and `quit`, which `-S` (no packages of the host in sight) leaves out."""
+    import site
+
+    site.setquit()

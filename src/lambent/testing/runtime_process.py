@@ -1,0 +1,64 @@
+"""A runtime client running as a process against a fake Runtime API: what tests of any language's client start with."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from lambent.testing.fake_runtime_api import Answer, FakeRuntimeApi
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How the process ended: its code (negative: the signal), and everything it wrote."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeProcess:
+    api: FakeRuntimeApi
+    process: asyncio.subprocess.Process
+
+    async def invoke(self, payload: bytes = b"{}", *, headers: Mapping[str, str] | None = None) -> Answer:
+        """See `FakeRuntimeApi.invoke`."""
+        return await self.api.invoke(payload, headers=headers)
+
+    async def init_error(self) -> Answer:
+        return await self.api.init_error
+
+    async def exit(self) -> Exit:
+        """Wait until the process has ended by itself."""
+        stdout, stderr = await self.process.communicate()
+        return Exit(self.process.returncode or 0, stdout.decode(), stderr.decode())
+
+    async def stop(self) -> Exit:
+        """Close its connection, as a dying platform does, and wait until the process has ended."""
+        self.api.disconnect()
+        return await self.exit()
+
+
+@asynccontextmanager
+async def running_runtime(
+    command: Sequence[str], *, env: Mapping[str, str], cwd: Path, api: FakeRuntimeApi | None = None
+) -> AsyncIterator[RuntimeProcess]:
+    """Start `command` with AWS_LAMBDA_RUNTIME_API set, and kill it at the end of the block if it still runs."""
+    async with api or FakeRuntimeApi() as api:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            env={**env, "AWS_LAMBDA_RUNTIME_API": api.address},
+            cwd=cwd,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        try:
+            yield RuntimeProcess(api, process)
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.communicate()
