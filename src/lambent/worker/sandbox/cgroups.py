@@ -63,7 +63,7 @@ def parse_trees(mountinfo: str, membership: str) -> list[Tree]:
         match = next((known for known in own if known == names or known & names), None)
         if kind not in ("cgroup", "cgroup2") or match is None:
             continue
-        inside = os.path.relpath(own[match], root)
+        inside = os.path.relpath(own.pop(match), root)  # popped: a tree may be mounted twice
         controllers = frozenset(controller for controller in Controller if controller in match)
         if kind == "cgroup2" or controllers:
             trees.append(Tree(2 if kind == "cgroup2" else 1, Path(mount_point, inside), controllers))
@@ -124,7 +124,7 @@ class Cgroups:
         return Tree(2, tree.directory, frozenset(wanted))
 
     def _make_room(self, directory: Path) -> None:
-        """A v2 group, the root apart, that passes controllers on may hold no process itself: move the server's aside."""
+        """A v2 group that passes controllers on may hold no process, unless it is the root: move the server's aside."""
         if not (directory / "cgroup.type").exists():
             return
         server = directory / f"{self._name}-server"

@@ -99,8 +99,13 @@ class Sandboxes:
     ) -> None:
         await self.close()
 
+    @property
+    def pid(self) -> int:
+        """Of sandboxd."""
+        return self._process.pid
+
     async def create(self, plan: SandboxPlan) -> Sandbox:
-        """Make a sandbox and start its processes; returns once they are started.
+        """Make a sandbox; its processes start while this returns, and what becomes of them waits for `on_exit`.
 
         Raises:
             PlatformError: a step failed, which is named; nothing is left of the sandbox.
@@ -228,20 +233,30 @@ class Sandbox:
         self.output_fd = files.pop("output")
         """Read end of what all processes write to stdout and stderr, over all generations; non-blocking."""
         self.runtime_api_address = runtime_api_address
-        self.on_exit: Callable[[str, ExitStatus], None] | None = None
-        """A process has ended: its name, and how."""
         self.on_death: Callable[[], None] | None = None
-        """The whole generation is gone, whether asked for or not."""
+        """The whole generation is gone, whether asked for or not. Set it before `on_exit`, or at once after."""
         self._sandboxes = sandboxes
         self._files = files
         self._limits = plan_limits(plan)
         self._loop = asyncio.get_running_loop()
+        self._on_exit: Callable[[str, ExitStatus], None] | None = None
+        self._unheard: list[wire.Exited | wire.Died] = []
         self._is_running = True
         self._is_boosted = True
         self._booting: asyncio.Future[None] | None = None
         self._killed: list[asyncio.Future[None]] = []
         self._destroyed: asyncio.Future[None] | None = None
         self._peak_bytes = 0
+
+    @property
+    def on_exit(self) -> Callable[[str, ExitStatus], None] | None:
+        """A process has ended, or could not start: its name, and how. What came before this was set is told now."""
+        return self._on_exit
+
+    @on_exit.setter
+    def on_exit(self, listener: Callable[[str, ExitStatus], None] | None) -> None:
+        self._on_exit = listener
+        self._loop.call_soon(self._tell)
 
     # Processes --------------------------------------------------------------------------------------------------------
 
@@ -290,8 +305,8 @@ class Sandbox:
         """Take in what sandboxd reports; for `Sandboxes`."""
         match report:
             case wire.Exited():
-                if self.on_exit is not None:
-                    self.on_exit(report.name, report.status)
+                self._unheard.append(report)
+                self._tell()
             case wire.Booted():
                 self._boot_ended(None)
             case wire.Failed():
@@ -309,12 +324,21 @@ class Sandbox:
     def _died(self) -> None:
         was_running, self._is_running = self._is_running, False
         self._boot_ended(PlatformError(f"sandbox {self.id} died while it booted"))
-        if was_running and self.on_death is not None:
-            self.on_death()
+        if was_running:
+            self._unheard.append(wire.Died(sandbox_id=self.id))
+            self._tell()
         for waiter in self._killed:
             if not waiter.done():
                 waiter.set_result(None)
         self._killed.clear()
+
+    def _tell(self) -> None:
+        while self._on_exit is not None and self._unheard:
+            report = self._unheard.pop(0)
+            if isinstance(report, wire.Exited):
+                self._on_exit(report.name, report.status)
+            elif self.on_death is not None:
+                self.on_death()
 
     def _boot_ended(self, error: PlatformError | None) -> None:
         booting, self._booting = self._booting, None

@@ -209,9 +209,9 @@ class Supervisor:
         child_ended, wakeup = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda signum, frame: None)
+        self._send(wire.Booted(sandbox_id=self._sandbox_id))
         for process in processes:
             self._start(process, self._output_fd)
-        self._send(wire.Booted(sandbox_id=self._sandbox_id))
         poll = select.poll()
         poll.register(self._control, select.POLLIN)
         poll.register(child_ended, select.POLLIN)

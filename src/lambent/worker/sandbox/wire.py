@@ -117,7 +117,7 @@ class Created(Message, frozen=True, kw_only=True):
 
 
 class Booted(Message, frozen=True, kw_only=True):
-    """Also PID 1 to sandboxd: the generation stands, its processes are started."""
+    """Also PID 1 to sandboxd: the generation stands, its processes are about to be started."""
 
     sandbox_id: str
 
