@@ -19,6 +19,7 @@ from typing import Self, assert_never
 from zlib import crc32
 
 from lambent.model.errors import PlatformError
+from lambent.model.limits import INIT_TIMEOUT_S
 from lambent.worker.sandbox import wire
 from lambent.worker.sandbox.plan import CPU_PERIOD_US, Level, ProcessPlan, SandboxPlan, plan_limits
 from lambent.worker.sandbox.wire import ExitStatus
@@ -247,6 +248,7 @@ class Sandbox:
         self._killed: list[asyncio.Future[None]] = []
         self._destroyed: asyncio.Future[None] | None = None
         self._peak_bytes = 0
+        self._loop.call_later(INIT_TIMEOUT_S, self.limit_cpu)  # if nobody has said by then that Init is over
 
     @property
     def on_exit(self) -> Callable[[str, ExitStatus], None] | None:
@@ -288,6 +290,7 @@ class Sandbox:
             raise PlatformError(f"sandbox {self.id} still runs; kill it before it can be booted again")
         self._reset_peak()
         self._is_boosted = True
+        self._loop.call_later(INIT_TIMEOUT_S, self.limit_cpu)
         self._booting = self._loop.create_future()
         self._sandboxes.send(wire.Reboot(sandbox_id=self.id, processes=tuple(processes)))
         self._is_running = True

@@ -116,7 +116,7 @@ def _open_mount(mount: Mount, setup: Setup) -> int:
             return setup.scratch.mount()
         if mount.kind is MountKind.BIND:
             return _read_only_tree(mount.sources[0])
-        return kernel.new_filesystem("overlay", (("lowerdir", _lower_dirs(mount.sources)),), _READ_ONLY)
+        return kernel.new_filesystem("overlay", (("lowerdir", overlay_layers(mount.sources)),), _READ_ONLY)
 
 
 def _read_only_tree(path: str) -> int:
@@ -125,7 +125,8 @@ def _read_only_tree(path: str) -> int:
     return tree
 
 
-def _lower_dirs(directories: Sequence[str]) -> str:
+def overlay_layers(directories: Sequence[str]) -> str:
+    """The directories as overlayfs wants them told."""
     return ":".join(path.replace("\\", "\\\\").replace(":", "\\:") for path in directories)
 
 

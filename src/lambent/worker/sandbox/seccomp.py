@@ -74,7 +74,7 @@ RULES = (
             "userfaultfd": (323, 282),
             "fanotify_init": (300, 262),
             "lookup_dcookie": (212, 18),
-            "memfd_secret": (447, None),
+            "memfd_secret": (447, 447),
         },
     ),
     Rule(
