@@ -125,4 +125,4 @@ def test_limits_that_do_not_bite_are_named(tmp_path: Path) -> None:
 
     (shortcoming,) = Cgroups("lambent-x", []).prepare()
 
-    assert shortcoming.startswith("no cgroup limits memory, cpu, pids")
+    assert shortcoming.startswith("no cgroup for memory, cpu, pids, freezer")

@@ -38,6 +38,14 @@ class Tree:
     directory: Path
     controllers: frozenset[Controller]
 
+    def serves(self, controller: Controller) -> bool:
+        """Whether a group made here can limit that; every version 2 tree can freeze."""
+        if self.version == 1:
+            return controller in self.controllers
+        if controller is Controller.FREEZER:
+            return True
+        return controller in (self.directory / "cgroup.controllers").read_text().split()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Files:
@@ -70,6 +78,11 @@ def parse_trees(mountinfo: str, membership: str) -> list[Tree]:
     return trees
 
 
+def own_trees() -> list[Tree]:
+    """The trees of this process."""
+    return parse_trees(Path("/proc/self/mountinfo").read_text(), Path("/proc/self/cgroup").read_text())
+
+
 class Cgroups:
     """The groups of one server: below its own place in every tree, a directory of its name, then one per sandbox."""
 
@@ -80,9 +93,7 @@ class Cgroups:
 
     @classmethod
     def of_this_process(cls, server_id: str) -> Cgroups:
-        mountinfo = Path("/proc/self/mountinfo").read_text()
-        membership = Path("/proc/self/cgroup").read_text()
-        return cls(f"lambent-{server_id}", parse_trees(mountinfo, membership))
+        return cls(f"lambent-{server_id}", own_trees())
 
     @property
     def controllers(self) -> frozenset[Controller]:
@@ -92,29 +103,25 @@ class Cgroups:
 
     def prepare(self) -> list[str]:
         """Remove a predecessor's groups, make ours. Returns why some limits will not bite, in words for a person."""
-        shortcomings = []
+        reason = ""
         self.clean()
         for tree in self._all:
             try:
-                usable = self._prepare_v2(tree) if tree.version == 2 else self._prepare_v1(tree)
+                self._trees.append(self._prepare_v2(tree) if tree.version == 2 else self._prepare_v1(tree))
             except OSError as exc:
-                shortcomings.append(f"{tree.directory} cannot be used: {exc.strerror}")
-            else:
-                self._trees.append(usable)
-        missing = [controller for controller in _LIMITING if controller not in self.controllers]
-        if missing:
-            shortcomings.append(
-                f"no cgroup limits {', '.join(missing)}: start as root, or under `systemd-run --user -p Delegate=yes`"
-            )
-        return shortcomings
+                reason = f" ({exc.filename}: {exc.strerror})"
+        missing = [controller for controller in Controller if controller not in self.controllers]
+        if not missing:
+            return []
+        remedy = "start as root, or under `systemd-run --user -p Delegate=yes`"
+        return [f"no cgroup for {', '.join(missing)}{reason}: {remedy}"]
 
     def _prepare_v1(self, tree: Tree) -> Tree:
         (tree.directory / self._name).mkdir(exist_ok=True)
         return tree
 
     def _prepare_v2(self, tree: Tree) -> Tree:
-        available = (tree.directory / "cgroup.controllers").read_text().split()
-        wanted = [controller for controller in _LIMITING if controller in available]
+        wanted = [controller for controller in _LIMITING if tree.serves(controller)]
         group = tree.directory / self._name
         group.mkdir(exist_ok=True)
         if wanted:

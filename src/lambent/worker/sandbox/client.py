@@ -442,7 +442,7 @@ def _start(options: SandboxOptions, level: Level) -> tuple[subprocess.Popen[byte
         state_dir=str(options.state_dir.absolute()),
         level=level,
         egress=options.egress,
-        uid_base=_uid_base(options.server_id) if options.uid_base is None else options.uid_base,
+        uid_base=uid_block(options.server_id)[0] if options.uid_base is None else options.uid_base,
     )
     with theirs:
         process = subprocess.Popen(
@@ -465,6 +465,7 @@ def _start(options: SandboxOptions, level: Level) -> tuple[subprocess.Popen[byte
         raise
 
 
-def _uid_base(server_id: str) -> int:
-    """Above what distributions, containers and directory services hand out; one of 2,048 blocks."""
-    return 1_900_000_000 + crc32(server_id.encode()) % 2_048 * _UIDS_PER_SERVER
+def uid_block(server_id: str) -> tuple[int, int]:
+    """First and last host uid of a server's sandboxes, above what distributions and directory services hand out."""
+    first = 1_900_000_000 + crc32(server_id.encode()) % 2_048 * _UIDS_PER_SERVER
+    return first, first + _UIDS_PER_SERVER - 1

@@ -16,8 +16,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import NoReturn
 
-from lambent.worker.sandbox import kernel, wire
-from lambent.worker.sandbox.plan import RESOURCE_LIMITS, USER_NAMESPACE_UID, Identity, Mount, MountKind, ProcessPlan
+from lambent.worker.sandbox import kernel, userns, wire
+from lambent.worker.sandbox.plan import RESOURCE_LIMITS, Identity, Mount, MountKind, ProcessPlan
 from lambent.worker.sandbox.scratch import Scratch
 
 _READ_ONLY = kernel.MOUNT_ATTR_NOSUID | kernel.MOUNT_ATTR_NODEV | kernel.MOUNT_ATTR_RDONLY
@@ -40,6 +40,7 @@ class Setup:
     seccomp_program: bytes
     last_capability: int
     in_user_namespace: bool
+    pids_maximum: int
     processes: Sequence[ProcessPlan]
 
 
@@ -146,10 +147,13 @@ def _drop_privileges(setup: Setup) -> None:
     os.umask(0o022)
     with step("drop privileges"):
         kernel.leave_keyring()
-        kernel.drop_capability_bounds(setup.last_capability)
         if setup.in_user_namespace:
-            _enter_user_namespace(USER_NAMESPACE_UID)
+            kernel.unshare(kernel.CLONE_NEWUSER)
+            userns.map_identity(inside=setup.identity.uid, outside_uid=0, outside_gid=0)
+            _limit("RLIMIT_NPROC", setup.pids_maximum, setup.pids_maximum)  # counted within that namespace alone
+            kernel.drop_capability_bounds(setup.last_capability)
         else:
+            kernel.drop_capability_bounds(setup.last_capability)
             os.setgroups([])
             os.setresgid(setup.identity.uid, setup.identity.uid, setup.identity.uid)
             os.setresuid(setup.identity.uid, setup.identity.uid, setup.identity.uid)
@@ -158,14 +162,6 @@ def _drop_privileges(setup: Setup) -> None:
         kernel.hide_from_own_uid()
         kernel.die_with_parent(signal.SIGKILL)
         kernel.install_seccomp(setup.seccomp_program)
-
-
-def _enter_user_namespace(uid: int) -> None:
-    """Become a uid of its own where only one host uid may be used: the host still sees the server's user."""
-    kernel.unshare(kernel.CLONE_NEWUSER)
-    for name, text in (("setgroups", "deny"), ("uid_map", f"{uid} 0 1"), ("gid_map", f"{uid} 0 1")):
-        with open(f"/proc/self/{name}", "w") as file:
-            file.write(text)
 
 
 def _limit(name: str, soft: int, hard: int) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from lambent.model.errors import PlatformError
 from lambent.model.limits import EPHEMERAL_STORAGE_MIB_MINIMUM
-from lambent.worker.sandbox import kernel, wire
+from lambent.worker.sandbox import kernel, userns, wire
 from lambent.worker.sandbox.cgroups import Cgroups
 from lambent.worker.sandbox.init import StepFailed, step
 from lambent.worker.sandbox.network import SANDBOXES_MAXIMUM, Egress, Network
@@ -224,6 +224,9 @@ def main(descriptor: int, orders: wire.Orders) -> None:
         signal.signal(signum, signal.SIG_IGN)
     with ExitStack() as stack:
         try:
+            if orders.level is Level.USERNS:
+                with step("make a user namespace"):
+                    userns.enter(close_in_parent=[descriptor])
             host, shortcomings = _prepare(orders, stack)
         except (PlatformError, OSError, StepFailed) as exc:
             traceback.print_exc(file=sys.stderr)
@@ -238,6 +241,9 @@ def main(descriptor: int, orders: wire.Orders) -> None:
 
 
 def _prepare(orders: wire.Orders, stack: ExitStack) -> tuple[Host, list[str]]:
+    is_full = orders.level is Level.FULL
+    if not is_full and orders.egress != Egress.NONE:
+        raise PlatformError(f"egress {orders.egress} takes root: start as root, or serve with --egress none")
     state = Path(orders.state_dir)
     run, images = state / "run", state / "images"
     for directory in (state, run, images):
@@ -249,13 +255,13 @@ def _prepare(orders: wire.Orders, stack: ExitStack) -> tuple[Host, list[str]]:
         kernel.unshare(kernel.CLONE_NEWNS)
         kernel.make_mounts_private()
         kernel.place_mount(kernel.new_filesystem("tmpfs", (("mode", "700"),), 0), str(run))
+    for name in ("root", "tmp"):
+        (run / name).mkdir()
     network = Network(orders.server_id, Egress(orders.egress))
     network.start()
     stack.callback(network.stop)
-    scratch = ScratchMaker(images)
+    scratch = ScratchMaker(images, run / "tmp")
     shortcomings += scratch.prepare(EPHEMERAL_STORAGE_MIB_MINIMUM)
-    (run / "root").mkdir()
-    is_full = orders.level is Level.FULL
     resolv_conf = "" if orders.egress == Egress.NONE else resolver_config()
     host = Host(
         cgroups=cgroups,

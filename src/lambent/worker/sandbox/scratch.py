@@ -70,9 +70,10 @@ class TmpfsScratch:
 class ScratchMaker:
     """Makes a /tmp per sandbox, by the best means this host has."""
 
-    def __init__(self, directory: Path) -> None:
-        """`directory` holds the images (they have no names there); it should not be a tmpfs itself."""
-        self._directory = directory
+    def __init__(self, images: Path, mounts: Path) -> None:
+        """`images` is on a disk and holds images without names; `mounts` is where what must stay mounted is."""
+        self._images = images
+        self._mounts = mounts
         self._templates: dict[int, list[tuple[int, bytes]]] = {}
         self._has_loop = False
 
@@ -91,7 +92,7 @@ class ScratchMaker:
         return self._make_tmpfs(sandbox_id, size_mib)
 
     def _make_loop(self, size_mib: int) -> LoopScratch:
-        image = os.open(self._directory, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        image = os.open(self._images, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:
             for offset, data in self._template(size_mib):
                 os.pwrite(image, data, offset)
@@ -102,7 +103,7 @@ class ScratchMaker:
         return LoopScratch(loop, f"/dev/loop{os.minor(os.fstat(loop).st_rdev)}")
 
     def _make_tmpfs(self, sandbox_id: str, size_mib: int) -> TmpfsScratch:
-        directory = self._directory / sandbox_id
+        directory = self._mounts / sandbox_id
         directory.mkdir()
         options = (("size", f"{size_mib}m"), ("mode", f"{_MODE:o}"))
         mount = kernel.new_filesystem("tmpfs", options, _ATTRIBUTES)
@@ -115,7 +116,7 @@ class ScratchMaker:
     def _template(self, size_mib: int) -> list[tuple[int, bytes]]:
         """What mkfs writes into an image of this size: offsets and bytes."""
         if size_mib not in self._templates:
-            with tempfile.NamedTemporaryFile(dir=self._directory) as image:
+            with tempfile.NamedTemporaryFile(dir=self._images) as image:
                 image.truncate(size_mib * _MIB)
                 _make_filesystem(image.name)
                 self._templates[size_mib] = _extents(image.fileno())

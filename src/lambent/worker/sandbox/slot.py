@@ -95,7 +95,7 @@ class Slot:
             self._to_hand_over["output"], self._output_fd = self._make_pipe()
             self._held.callback(os.close, self._output_fd)
         with step("write passwd file"):
-            self._passwd_file = host.run_dir / f"passwd-{self._identity.uid}"
+            self._passwd_file = host.run_dir / f"passwd-{self.index}"
             self._passwd_file.write_text(self._identity.passwd)
             self._held.callback(self._passwd_file.unlink, missing_ok=True)
         with step("open cgroup files"):
@@ -162,6 +162,7 @@ class Slot:
             seccomp_program=self._host.seccomp_program,
             last_capability=self._host.last_capability,
             in_user_namespace=self._host.in_user_namespace,
+            pids_maximum=self._limits.pids_maximum,
             processes=processes,
         )
         ours, theirs = wire.socket_pair()

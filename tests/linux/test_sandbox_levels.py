@@ -1,0 +1,164 @@
+"""What sandboxes are where a host, or its user, gives less; and what `doctor` says about it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from sandboxing import Watched, ask, sandbox_plan, shell
+
+import lambent
+from lambent.model.errors import PlatformError
+from lambent.worker.sandbox.client import Sandboxes, SandboxOptions
+from lambent.worker.sandbox.doctor import probe
+from lambent.worker.sandbox.plan import Level
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become somebody else")
+
+NOBODY = 65534
+SYSTEM_PYTHON = "/usr/bin/python3"
+
+AS_NOBODY = """
+import asyncio, json, sys
+from pathlib import Path
+from sandboxing import Watched, ask, sandbox_plan, shell
+from lambent.worker.sandbox.client import Sandboxes, SandboxOptions
+from lambent.worker.sandbox.doctor import probe
+
+FACTS = '''
+import os, socket
+def attempt(what):
+    try:
+        return what()
+    except OSError as error:
+        return type(error).__name__
+def bomb():
+    for made in range(200):
+        if os.fork() == 0:
+            import time; time.sleep(60)
+    return "unlimited"
+answer({
+    "uid": os.getuid(),
+    "root": sorted(os.listdir("/")),
+    "processes": sorted(int(pid) for pid in os.listdir("/proc") if pid.isdigit()),
+    "interfaces": [name for _, name in socket.if_nameindex()],
+    "capabilities": [line.split()[1] for line in open("/proc/self/status") if line.startswith("Cap")],
+    "seccomp": [line.split()[1] for line in open("/proc/self/status") if line.startswith("Seccomp:")],
+    "write_usr": attempt(lambda: open("/usr/x", "w")),
+    "write_tmp": attempt(lambda: open("/tmp/x", "w").write("x")),
+    "fill_tmp": attempt(lambda: open("/tmp/big", "wb").write(bytes(5 << 20))),
+    "bomb": attempt(bomb),
+})
+'''
+
+async def reboots(sandboxes, directory):
+    sandbox = await sandboxes.create(sandbox_plan(directory, shell("echo kept > /tmp/kept; echo up; sleep 60")))
+    watched = Watched(sandbox)
+    await watched.printed()
+    sandbox.freeze()
+    await sandbox.kill()
+    await sandbox.reboot([shell("cat /tmp/kept")])
+    return (await watched.printed()).decode()
+
+async def main():
+    directory = Path(sys.argv[1])
+    options = SandboxOptions(state_dir=directory / "state", server_id="nobody")
+    async with await Sandboxes.launch(options) as sandboxes:
+        facts = await ask(sandboxes, directory, FACTS, pids_maximum=40, ephemeral_storage_mib=4)
+        facts["reboot"] = await reboots(sandboxes, directory)
+        facts["level"] = sandboxes.report.level
+        facts["shortcomings"] = sandboxes.report.shortcomings
+    facts["doctor"] = probe().level
+    print(json.dumps(facts))
+
+asyncio.run(main())
+"""
+
+
+def test_an_ordinary_user_gets_the_same_walls_in_a_user_namespace(tmp_path: Path) -> None:
+    for path in (tmp_path, *tmp_path.parents[:2]):
+        path.chmod(0o755)
+    home = tmp_path / "home"
+    home.mkdir()
+    os.chown(home, NOBODY, NOBODY)
+    source = Path(lambent.__file__).parent.parent
+    site_packages = [path for path in sys.path if path.endswith("site-packages")]
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "PYTHONPATH": ":".join([str(Path(__file__).parent), str(source), *site_packages]),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    ended = subprocess.run(
+        [SYSTEM_PYTHON, "-c", AS_NOBODY, str(home)],
+        user=NOBODY,
+        group=NOBODY,
+        extra_groups=(),
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    if "No module named" in ended.stderr:
+        pytest.skip(f"{SYSTEM_PYTHON} cannot use the packages of the interpreter that runs this")
+    assert ended.returncode == 0, ended.stderr
+    facts = json.loads(ended.stdout)
+
+    assert facts["level"] == facts["doctor"] == "userns"
+    assert facts["uid"] == 993
+    assert not {"work", "boot", "mnt", "sys"} & set(facts["root"])
+    assert facts["processes"] == [2]
+    assert facts["interfaces"] == ["lo"]
+    assert facts["capabilities"] == ["0" * 16] * 5
+    assert facts["seccomp"] == ["2"]
+    assert facts["write_usr"] == "OSError"
+    assert facts["write_tmp"] == 1
+    assert facts["fill_tmp"] == "OSError"
+    assert facts["bomb"] == "BlockingIOError"
+    assert facts["reboot"] == "kept\n"
+    assert any("no cgroup for memory" in shortcoming for shortcoming in facts["shortcomings"])
+
+
+def test_root_reaches_the_full_level_and_doctor_says_so() -> None:
+    report = probe()
+
+    assert report.level is Level.FULL
+    missing = [finding for finding in report.findings if not finding.is_there]
+    assert all(finding.remedy for finding in missing)
+    assert not any(finding.remedy for finding in report.findings if finding.is_there)
+
+
+async def test_a_level_that_cannot_be_had_is_refused_with_the_reason(tmp_path: Path) -> None:
+    options = SandboxOptions(state_dir=tmp_path, server_id="refused", level="userns", egress="open")
+
+    with pytest.raises(PlatformError, match="egress open takes root"):
+        await Sandboxes.launch(options)
+
+
+async def test_with_egress_each_sandbox_has_one_way_out_and_none_to_its_neighbour(tmp_path: Path) -> None:
+    options = SandboxOptions(state_dir=tmp_path / "state", server_id="egress", level="full", egress="open")
+    script = """
+import socket
+def address():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(("203.0.113.1", 9))
+        return probe.getsockname()[0]
+answer({"interfaces": [name for _, name in socket.if_nameindex()], "address": address()})"""
+    try:
+        sandboxes = await Sandboxes.launch(options)
+    except PlatformError as exc:
+        pytest.skip(str(exc))
+    async with sandboxes:
+        both = await asyncio.gather(*(ask(sandboxes, tmp_path, script, egress="open") for _ in range(2)))
+        resolver = await sandboxes.create(
+            sandbox_plan(tmp_path, shell("cat /etc/resolv.conf; echo end"), egress="open")
+        )
+        assert (await Watched(resolver).printed(b"end\n")).endswith(b"end\n")
+
+    assert [facts["interfaces"] for facts in both] == [["lo", "eth0"]] * 2
+    assert both[0]["address"] != both[1]["address"]
