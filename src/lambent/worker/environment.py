@@ -179,6 +179,7 @@ class Environment:
                 self._settle()
             case life.EndInit():
                 self._reporter.init_ended(command)
+                self._sandbox.limit_cpu()
                 if self._invocation is None:
                     self._clear_timer()
             case life.Boot():

@@ -21,7 +21,7 @@ def is_os_only(version: FunctionVersion) -> bool:
 
 def managed_process(interpreter: Interpreter, variables: dict[str, str]) -> ProcessPlan:
     """Our own runtime client on an interpreter of this host."""
-    argv = (interpreter.argv0_inside, "/var/runtime/bootstrap.py")
+    argv = (interpreter.argv0_inside, "-S", "/var/runtime/bootstrap.py")
     return ProcessPlan(name=RUNTIME, argv=argv, env=variables, cwd="/var/task")
 
 
