@@ -8,7 +8,7 @@ import json
 import threading
 import time
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ import pytest
 
 from lambent.cli import run
 from lambent.config import Auth, Egress, RuntimeFallback, ServeOptions
+from lambent.worker.sandbox.doctor import Finding, HostReport
+from lambent.worker.sandbox.plan import Level
 
 ARN = "arn:aws:lambda:us-east-1:000000000000:function:"
 
@@ -396,3 +398,40 @@ def test_serve_refuses_other_machines_without_signatures(served: list[ServeOptio
 def test_completion_knows_every_verb(shell: str, capsys: Output) -> None:
     assert run(["completion", shell]) == 0
     assert "deploy" in capsys.readouterr().out
+
+
+@pytest.fixture
+def host(monkeypatch: pytest.MonkeyPatch) -> Callable[[Level], None]:
+    """Makes the doctor find a host that reaches this level and has no loop devices."""
+
+    def find(level: Level) -> None:
+        kernel = Finding(name="kernel", is_there=True, found="6.1", meaning="sandboxes can be made")
+        loop = Finding(name="loop", is_there=False, found="[none]", meaning="/tmp has a size", remedy="start as root")
+        report = HostReport(level=level, findings=(kernel, loop))
+        monkeypatch.setattr("lambent.worker.sandbox.doctor.probe", lambda: report)
+
+    return find
+
+
+def test_the_doctor_tells_the_level_and_what_is_missing(host: Callable[[Level], None], capsys: Output) -> None:
+    host(Level.USERNS)
+
+    assert run(["doctor"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("Isolation: userns")
+    assert "[none]" in said
+    assert "Without loop it does not hold that /tmp has a size.\nTo have it: start as root." in said
+
+
+def test_the_doctor_s_findings_come_as_json(host: Callable[[Level], None], capsys: Output) -> None:
+    host(Level.FULL)
+
+    assert run(["doctor", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["level"], [finding["name"] for finding in report["findings"]]) == ("full", ["kernel", "loop"])
+
+
+def test_a_host_that_isolates_nothing_is_exit_status_1(host: Callable[[Level], None]) -> None:
+    host(Level.PROCESS)
+
+    assert run(["doctor"]) == 1

@@ -1,7 +1,7 @@
 """The command line. `serve` runs a server, `doctor` looks at this host; every other verb is HTTP to a running server.
 
-Exit status: 0 done; 1 the function failed, or the server could not start; 2 the command line is wrong; 3 the server
-refused; 4 no server answers; 130 interrupted.
+Exit status: 0 done; 1 the function failed, the server could not start, or the host can isolate nothing; 2 the command
+line is wrong; 3 the server refused; 4 no server answers; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from cyclopts import App, CycloptsError
 
 from lambent.cli.completion import completion
 from lambent.cli.deploy import deploy
+from lambent.cli.doctor import doctor
 from lambent.cli.env import env
 from lambent.cli.failure import ExitStatus, explain
 from lambent.cli.functions import delete, list_functions
@@ -29,7 +30,7 @@ app = App(
     version=lambda: version("lambent"),
     help_format="plaintext",
 )
-for verb in (serve, deploy, invoke, logs, delete, runtimes, env, completion):
+for verb in (serve, deploy, invoke, logs, delete, runtimes, env, doctor, completion):
     app.command(verb)
 app.command(list_functions, name="list")
 

@@ -22,7 +22,7 @@ _SIGNATURE_CODES = frozenset(
 class ExitStatus(IntEnum):
     DONE = 0
     FAILED = 1
-    """The function failed, or the server could not start."""
+    """The function failed, the server could not start, or the host can isolate nothing."""
     USAGE = 2
     REFUSED = 3
     NO_SERVER = 4

@@ -25,7 +25,7 @@ def print_table(table: Table) -> None:
     """In colour on a terminal; in a pipe as wide as it needs to be."""
     from rich.console import Console
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
         console.width = 1000
     console.print(table)
