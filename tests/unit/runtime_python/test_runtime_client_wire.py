@@ -8,15 +8,14 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conftest import CLIENT
-
-sys.path.append(str(CLIENT))
+sys.path.append(str(Path(__file__).parents[3] / "runtimes" / "python"))
 
 from lambent_runtime.client import Invocation, RuntimeApiError, RuntimeClient
 from lambent_runtime.connection import Connection, ConnectionLost

@@ -98,7 +98,9 @@ def raises_without_message(event, context):
 def context_fields(event, context):
     remaining_ms = context.get_remaining_time_in_millis()
     return {
-        "fields": {name: value for name, value in vars(context).items() if isinstance(value, str) and name[0] != "_"},
+        "fields": {
+            name: value for name, value in sorted(vars(context).items()) if isinstance(value, str) and name[0] != "_"
+        },
         "remaining_is_sane": isinstance(remaining_ms, int) and 0 < remaining_ms <= 3000,
         "identity": [context.identity.cognito_identity_id, context.identity.cognito_identity_pool_id],
         "client_context": context.client_context,

@@ -1,0 +1,5 @@
+def answer():
+    return 1 / 0
+
+
+answer()
