@@ -34,6 +34,7 @@ AWS_2 = version_two()
 class Cli:
     def __init__(self, service: RunningService) -> None:
         self.environment = service.environment()
+        self.endpoint_url = service.endpoint_url
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run([AWS, *arguments], env=self.environment, capture_output=True, text=True, timeout=90)
@@ -88,7 +89,17 @@ def test_logs_tail_shows_the_past_and_follows(aws: Cli, function: Any, invoke: A
     name = function("def handler(event, context):\n    print('line', event)\n")
     invoke(name, 0)
     following = subprocess.Popen(
-        [str(AWS_2), "logs", "tail", f"/aws/lambda/{name}", "--since", "5m", "--follow"],
+        [
+            str(AWS_2),
+            "--endpoint-url",
+            aws.endpoint_url,
+            "logs",
+            "tail",
+            f"/aws/lambda/{name}",
+            "--since",
+            "5m",
+            "--follow",
+        ],
         env={**aws.environment, "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,
         text=True,
