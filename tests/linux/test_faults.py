@@ -110,6 +110,7 @@ def test_every_caller_is_answered_once_and_nothing_leaks(tmp_path: Path) -> None
         wait_until_only_the_server_is_left(service)
         before = kernel_objects(service.process.pid)
         outcomes = under_fire(service, names, kinds, killed)
+        wait_until_only_the_server_is_left(service)
         deadline = time.monotonic() + 30
         while (after := kernel_objects(service.process.pid)) != before and time.monotonic() < deadline:
             time.sleep(0.1)
