@@ -9,6 +9,10 @@ import time
 from lambent_runtime import log
 from lambent_runtime.fault import Fault
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any  # what callers put into these headers is theirs
+
 
 def environment_facts() -> dict[str, object]:
     """The fields of a context that stay the same for the life of the environment."""
@@ -24,9 +28,9 @@ def environment_facts() -> dict[str, object]:
 class _Record:
     """Attributes from a JSON object: those named in `__slots__`, None where absent."""
 
-    __slots__ = ()
+    __slots__: tuple[str, ...] = ()
 
-    def __init__(self, fields: dict[str, object], **names: str) -> None:
+    def __init__(self, fields: dict[str, Any], **names: str) -> None:
         for slot in self.__slots__:
             setattr(self, slot, fields.get(names.get(slot, slot)))
 
@@ -82,10 +86,8 @@ def _client_context(text: str | None) -> ClientContext | None:
     fields = _parse(text, "Client Context")
     if fields is None:
         return None
-    context = ClientContext(fields)
-    if context.client is not None:
-        context.client = Client(context.client)
-    return context
+    client = fields.get("client")
+    return ClientContext({**fields, "client": None if client is None else Client(client)})
 
 
 def _identity(text: str | None) -> CognitoIdentity:
@@ -96,7 +98,7 @@ def _identity(text: str | None) -> CognitoIdentity:
     )
 
 
-def _parse(text: str | None, name: str) -> dict[str, object] | None:
+def _parse(text: str | None, name: str) -> dict[str, Any] | None:
     if not text:
         return None
     try:

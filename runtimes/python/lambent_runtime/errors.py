@@ -34,7 +34,7 @@ class ErrorReport:
         else:
             self.error_type = self.xray_type = type(exc).__name__
             self.frames = _frames(exc)
-            self.stack_trace = traceback.format_list(self.frames)  # type: ignore[arg-type]
+            self.stack_trace = traceback.format_list(self.frames)
 
     def document(self) -> dict[str, object]:
         return {

@@ -15,7 +15,7 @@ _KNOWN_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"aws_request_id", 
 
 def configure() -> None:
     """Give the root logger its handler and, if one is configured, its level."""
-    logging.Formatter.converter = time.gmtime  # type: ignore[assignment]
+    logging.Formatter.converter = time.gmtime
     handler = LambdaLoggerHandler()
     handler.addFilter(_add_invocation)
     handler.setFormatter(JsonFormatter() if log.is_json() else logging.Formatter(_TEXT, "%Y-%m-%dT%H:%M:%S"))
