@@ -10,13 +10,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from sandboxing import Watched, ask, sandbox_plan, shell
+from sandboxing import Watched, ask, cgroups_of, processes_in, sandbox_plan, shell
 
 import lambent
 from lambent.model.errors import PlatformError
 from lambent.worker.sandbox.client import Sandboxes, SandboxOptions
 from lambent.worker.sandbox.doctor import probe
-from lambent.worker.sandbox.plan import Level
+from lambent.worker.sandbox.plan import Level, ProcessPlan
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become somebody else")
 
@@ -162,3 +162,32 @@ answer({"interfaces": [name for _, name in socket.if_nameindex()], "address": ad
 
     assert [facts["interfaces"] for facts in both] == [["lo", "eth0"]] * 2
     assert both[0]["address"] != both[1]["address"]
+
+
+async def test_without_isolation_processes_still_live_the_same_life(tmp_path: Path) -> None:
+    options = SandboxOptions(state_dir=tmp_path / "state", server_id="open", level="process")
+    script = "echo $0 $AWS_LAMBDA_RUNTIME_API; echo kept > $TMPDIR/kept; (setsid sleep 600 &) ; sleep 600"
+    process = ProcessPlan(name="runtime", argv=("/bin/sh", "-c", script, "/var/task"), env={"PATH": "/bin:/usr/bin"})
+    async with await Sandboxes.launch(options) as sandboxes:
+        assert any("in reach" in shortcoming for shortcoming in sandboxes.report.shortcomings)
+        plan = sandbox_plan(tmp_path, process)
+        sandbox = await sandboxes.create(plan)
+        watched = Watched(sandbox)
+
+        assert await watched.printed() == f"{plan.code_dir} {sandbox.runtime_api_address}\n".encode()
+        sandbox.freeze()
+        await sandbox.kill()
+        assert processes_in(cgroups_of("open")) == []
+
+        await sandbox.reboot([shell("cat $TMPDIR/kept; exit 4")])
+        assert await watched.printed() == b"kept\n"
+        assert (await watched.exit_of()).code == 4
+        await sandbox.destroy()
+        assert not list((tmp_path / "state" / "run").iterdir())
+
+
+async def test_without_isolation_the_lack_of_a_layer_merger_is_told(tmp_path: Path) -> None:
+    options = SandboxOptions(state_dir=tmp_path / "state", server_id="open", level="process")
+    async with await Sandboxes.launch(options) as sandboxes:
+        with pytest.raises(PlatformError, match="one layer at most"):
+            await sandboxes.create(sandbox_plan(tmp_path, layer_dirs=("/a", "/b")))

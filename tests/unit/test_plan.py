@@ -17,6 +17,7 @@ from lambent.worker.sandbox.plan import (
     MountKind,
     ProcessPlan,
     SandboxPlan,
+    in_the_open,
     plan_identity,
     plan_limits,
     plan_mounts,
@@ -126,3 +127,39 @@ def test_descriptors_travel_with_their_message_and_the_end_is_seen() -> None:
         assert report == wire.Booted(sandbox_id="a")
         socket.socket(fileno=descriptor).close()
         assert wire.receive_report(theirs) is None
+
+
+def test_without_walls_the_paths_of_a_sandbox_become_the_hosts() -> None:
+    process = ProcessPlan(
+        name="runtime",
+        argv=(
+            "/var/lang/bin/python3",
+            "/var/runtime/bootstrap.py",
+            "--opt=/opt",
+            "/usr/opt/x",
+            "/optical",
+            "/var/tasks",
+        ),
+        env={"PATH": "/var/lang/bin:/usr/bin:/opt/bin", "LAMBDA_TASK_ROOT": "/var/task", "AWS_LAMBDA_RUNTIME_API": "x"},
+        cwd="/var/task",
+    )
+    places = {"/var/task": "/data/code", "/var/runtime": "/data/rt", "/var/lang": "/usr/py", "/tmp": "/data/tmp"}
+
+    outside = in_the_open(process, places, "127.0.0.1:40001")
+
+    assert outside.argv == ("/usr/py/bin/python3", "/data/rt/bootstrap.py", *process.argv[2:])
+    assert outside.cwd == "/data/code"
+    assert outside.env == {
+        "PATH": "/usr/py/bin:/usr/bin:/opt/bin",
+        "LAMBDA_TASK_ROOT": "/data/code",
+        "AWS_LAMBDA_RUNTIME_API": "127.0.0.1:40001",
+        "TMPDIR": "/data/tmp",
+    }
+
+
+def test_what_nobody_of_ours_would_send_is_told_apart() -> None:
+    ours, theirs = wire.socket_pair()
+    with ours, theirs:
+        ours.send(b"\x93 not a message")
+        with pytest.raises(wire.Garbled):
+            wire.receive_report(theirs)

@@ -88,6 +88,8 @@ class Sandboxes:
                 reasons.append(f"no isolation at level {level}: {exc}")
                 continue
             server.setblocking(False)
+            if level is Level.PROCESS:
+                log.warning("sandboxes.no_isolation", extra={"reasons": reasons})
             report = IsolationReport(level=started.level, shortcomings=(*reasons, *started.shortcomings))
             return cls(process, server, report)
         raise PlatformError("; ".join(reasons))
@@ -431,7 +433,7 @@ def _failure(report: wire.Failed) -> PlatformError:
 def _levels_to_try(wanted: str) -> list[Level]:
     if wanted != "auto":
         return [Level(wanted)]
-    return [Level.FULL, Level.USERNS] if os.geteuid() == 0 else [Level.USERNS]
+    return [Level.FULL, Level.USERNS, Level.PROCESS] if os.geteuid() == 0 else [Level.USERNS, Level.PROCESS]
 
 
 def _start(options: SandboxOptions, level: Level) -> tuple[subprocess.Popen[bytes], socket.socket, wire.Started]:

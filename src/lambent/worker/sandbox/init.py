@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import NoReturn
 
-from lambent.worker.sandbox import kernel, userns, wire
+from lambent.worker.sandbox import kernel, process_tree, userns, wire
 from lambent.worker.sandbox.plan import RESOURCE_LIMITS, Identity, Mount, MountKind, ProcessPlan
 from lambent.worker.sandbox.scratch import Scratch
 
@@ -25,22 +25,29 @@ _FIRST_TO_DIE = b"1000"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Setup:
-    """Everything one generation needs, opened by sandboxd. Descriptors are inherited across the fork."""
+class Walls:
+    """What parts a sandbox from the host. Descriptors are inherited across the fork."""
 
-    sandbox_id: str
     identity: Identity
     mounts: Sequence[Mount]
     passwd_file: str
     scratch: Scratch
     root_namespace: int
     network_namespace: int
-    cgroup_procs: Sequence[int]
-    output_fd: int
     seccomp_program: bytes
     last_capability: int
     in_user_namespace: bool
     pids_maximum: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """Everything one generation needs, opened by sandboxd. No walls: the level `process`."""
+
+    sandbox_id: str
+    walls: Walls | None
+    cgroup_procs: Sequence[int]
+    output_fd: int
     processes: Sequence[ProcessPlan]
 
 
@@ -65,10 +72,16 @@ def run(setup: Setup, control: socket.socket) -> NoReturn:
     """The whole life of PID 1, in a fresh child of sandboxd."""
     try:
         _take_signals()
-        _build_walls(setup)
+        _join_cgroups(setup.cgroup_procs)
+        if setup.walls is None:
+            kernel.become_subreaper()
+        else:
+            _build_walls(setup.walls)
         _close_all_but(control.fileno(), setup.output_fd)
-        _drop_privileges(setup)
-        Supervisor(setup.sandbox_id, control, setup.output_fd).serve(setup.processes)
+        _set_resource_limits()
+        if setup.walls is not None:
+            _drop_privileges(setup.walls)
+        Supervisor(setup, control).serve()
     except StepFailed as failure:
         wire.send(control, wire.Failed(sandbox_id=setup.sandbox_id, step=failure.step, error=str(failure.error)))
     finally:
@@ -82,26 +95,29 @@ def _take_signals() -> None:
         signal.signal(signum, signal.SIG_DFL)
 
 
-def _build_walls(setup: Setup) -> None:
+def _join_cgroups(cgroup_procs: Sequence[int]) -> None:
     with step("join cgroups"):
-        for procs in setup.cgroup_procs:
+        for procs in cgroup_procs:
             os.write(procs, b"0")
     _prefer_to_die("self", b"500")
-    placed = [(mount.target, _open_mount(mount, setup)) for mount in setup.mounts if mount.kind in _MADE_OUTSIDE]
+
+
+def _build_walls(walls: Walls) -> None:
+    placed = [(mount.target, _open_mount(mount, walls)) for mount in walls.mounts if mount.kind in _MADE_OUTSIDE]
     with step("open /etc/passwd"):
-        placed.append(("/etc/passwd", _read_only_tree(setup.passwd_file)))
+        placed.append(("/etc/passwd", _read_only_tree(walls.passwd_file)))
     with step("enter namespaces"):
-        kernel.setns(setup.network_namespace, kernel.CLONE_NEWNET)
-        kernel.setns(setup.root_namespace, kernel.CLONE_NEWNS)
+        kernel.setns(walls.network_namespace, kernel.CLONE_NEWNET)
+        kernel.setns(walls.root_namespace, kernel.CLONE_NEWNS)
         kernel.unshare(
             kernel.CLONE_NEWNS | kernel.CLONE_NEWIPC | kernel.CLONE_NEWUTS | kernel.CLONE_NEWCGROUP,
         )
     with step("set host name"):
-        socket.sethostname(setup.identity.hostname)
+        socket.sethostname(walls.identity.hostname)
     for target, mount_fd in placed:
         with step(f"mount {target}"):
             kernel.place_mount(mount_fd, target)
-    for mount in setup.mounts:
+    for mount in walls.mounts:
         if mount.kind not in _MADE_OUTSIDE:
             _make_mount(mount)
     os.chdir("/")
@@ -111,10 +127,10 @@ _MADE_OUTSIDE = (MountKind.BIND, MountKind.OVERLAY, MountKind.SCRATCH)
 """Mounts whose sources are paths or devices of the host: opened before its root is left behind."""
 
 
-def _open_mount(mount: Mount, setup: Setup) -> int:
+def _open_mount(mount: Mount, walls: Walls) -> int:
     with step(f"open {mount.kind} {':'.join(mount.sources)} for {mount.target}"):
         if mount.kind is MountKind.SCRATCH:
-            return setup.scratch.mount()
+            return walls.scratch.mount()
         if mount.kind is MountKind.BIND:
             return _read_only_tree(mount.sources[0])
         return kernel.new_filesystem("overlay", (("lowerdir", overlay_layers(mount.sources)),), _READ_ONLY)
@@ -140,28 +156,31 @@ def _make_mount(mount: Mount) -> None:
             kernel.place_mount(kernel.clone_tree("/dev/null"), mount.target)
 
 
-def _drop_privileges(setup: Setup) -> None:
-    """In this order: each step needs what a later one takes away."""
+def _set_resource_limits() -> None:
     for name, limits in RESOURCE_LIMITS.items():
         _limit(name, *limits)
     os.umask(0o022)
+
+
+def _drop_privileges(walls: Walls) -> None:
+    """In this order: each step needs what a later one takes away."""
     with step("drop privileges"):
         kernel.leave_keyring()
-        if setup.in_user_namespace:
+        if walls.in_user_namespace:
             kernel.unshare(kernel.CLONE_NEWUSER)
-            userns.map_identity(inside=setup.identity.uid, outside_uid=0, outside_gid=0)
-            _limit("RLIMIT_NPROC", setup.pids_maximum, setup.pids_maximum)  # counted within that namespace alone
-            kernel.drop_capability_bounds(setup.last_capability)
+            userns.map_identity(inside=walls.identity.uid, outside_uid=0, outside_gid=0)
+            _limit("RLIMIT_NPROC", walls.pids_maximum, walls.pids_maximum)  # counted within that namespace alone
+            kernel.drop_capability_bounds(walls.last_capability)
         else:
-            kernel.drop_capability_bounds(setup.last_capability)
+            kernel.drop_capability_bounds(walls.last_capability)
             os.setgroups([])
-            os.setresgid(setup.identity.uid, setup.identity.uid, setup.identity.uid)
-            os.setresuid(setup.identity.uid, setup.identity.uid, setup.identity.uid)
+            os.setresgid(walls.identity.uid, walls.identity.uid, walls.identity.uid)
+            os.setresuid(walls.identity.uid, walls.identity.uid, walls.identity.uid)
         kernel.drop_capabilities()
         kernel.forbid_new_privileges()
         kernel.hide_from_own_uid()
         kernel.die_with_parent(signal.SIGKILL)
-        kernel.install_seccomp(setup.seccomp_program)
+        kernel.install_seccomp(walls.seccomp_program)
 
 
 def _limit(name: str, soft: int, hard: int) -> None:
@@ -195,19 +214,21 @@ def _close_all_but(*keep: int) -> None:
 class Supervisor:
     """Starts processes on request and says how each ended. Orphans are reaped in silence."""
 
-    def __init__(self, sandbox_id: str, control: socket.socket, output_fd: int) -> None:
-        self._sandbox_id = sandbox_id
+    def __init__(self, setup: Setup, control: socket.socket) -> None:
+        self._sandbox_id = setup.sandbox_id
+        self._output_fd = setup.output_fd
+        self._processes = setup.processes
+        self._is_pid_1 = setup.walls is not None
         self._control = control
-        self._output_fd = output_fd
         self._names: dict[int, str] = {}
 
-    def serve(self, processes: Sequence[ProcessPlan]) -> None:
+    def serve(self) -> None:
         """Until sandboxd closes its end; leaving PID 1 then kills all the rest."""
         child_ended, wakeup = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda signum, frame: None)
         self._send(wire.Booted(sandbox_id=self._sandbox_id))
-        for process in processes:
+        for process in self._processes:
             self._start(process, self._output_fd)
         poll = select.poll()
         poll.register(self._control, select.POLLIN)
@@ -218,6 +239,8 @@ class Supervisor:
                 os.read(child_ended, 4096)
                 self._reap()
             if self._control.fileno() in ready and not self._obey():
+                if not self._is_pid_1:
+                    process_tree.kill(os.getpid())
                 return
 
     def _obey(self) -> bool:
@@ -231,8 +254,7 @@ class Supervisor:
             case wire.Signal():
                 self._signal(request.name, request.signum)
             case wire.Freeze():
-                with suppress(ProcessLookupError):
-                    os.kill(-1, signal.SIGSTOP if request.is_frozen else signal.SIGCONT)
+                self._signal_all(signal.SIGSTOP if request.is_frozen else signal.SIGCONT)
             case _:
                 raise AssertionError(f"{request} is not for PID 1")
         for descriptor in descriptors:
@@ -252,6 +274,11 @@ class Supervisor:
     def _signal(self, name: str, signum: int) -> None:
         for pid, running in self._names.items():
             if running == name:
+                os.kill(pid, signum)
+
+    def _signal_all(self, signum: int) -> None:
+        for pid in (-1,) if self._is_pid_1 else process_tree.descendants(os.getpid()):
+            with suppress(ProcessLookupError):
                 os.kill(pid, signum)
 
     def _reap(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -163,6 +164,24 @@ def plan_identity(index: int, uid_base: int | None) -> Identity:
         hostname=f"169-254-{index // 256}-{index % 256}",
         passwd=(f"root:x:0:0:root:/root:/sbin/nologin\n{USER_NAME}:x:{uid}:{uid}::/home/{USER_NAME}:/sbin/nologin\n"),
     )
+
+
+_PLACES = re.compile(r"(?<![\w/.-])/(?:var/task|var/runtime|var/lang|opt|tmp)(?![\w.-])")
+
+
+def in_the_open(process: ProcessPlan, places: Mapping[str, str], runtime_api_address: str) -> ProcessPlan:
+    """The process as it runs without walls: real directories for those of a sandbox, and the listener's real address.
+
+    `places` maps /var/task and the like to directories of the host.
+    """
+
+    def translate(text: str) -> str:
+        return _PLACES.sub(lambda match: places.get(match[0], match[0]), text)
+
+    env = {name: translate(value) for name, value in process.env.items()}
+    env |= {"AWS_LAMBDA_RUNTIME_API": runtime_api_address, "TMPDIR": places["/tmp"]}
+    argv = tuple(translate(argument) for argument in process.argv)
+    return ProcessPlan(name=process.name, argv=argv, env=env, cwd=translate(process.cwd))
 
 
 def _bind(source: str, target: str) -> Mount:

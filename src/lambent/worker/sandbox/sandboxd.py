@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import gc
 import os
+import resource
 import selectors
+import shutil
 import signal
 import socket
 import sys
@@ -24,12 +26,12 @@ from lambent.worker.sandbox import kernel, userns, wire
 from lambent.worker.sandbox.cgroups import Cgroups
 from lambent.worker.sandbox.init import StepFailed, step
 from lambent.worker.sandbox.network import SANDBOXES_MAXIMUM, Egress, Network
-from lambent.worker.sandbox.plan import Level, ProcessPlan, plan_identity
+from lambent.worker.sandbox.plan import Level, ProcessPlan, SandboxPlan
 from lambent.worker.sandbox.resolver import resolver_config
 from lambent.worker.sandbox.root import build_root
 from lambent.worker.sandbox.scratch import ScratchMaker
 from lambent.worker.sandbox.seccomp import compile_filter
-from lambent.worker.sandbox.slot import Host, Slot
+from lambent.worker.sandbox.slot import Host, Isolation, OpenSlot, Slot, WalledSlot
 
 
 @dataclass(slots=True)
@@ -41,10 +43,9 @@ class _Held:
 
 
 class Sandboxd:
-    def __init__(self, server: socket.socket, host: Host, uid_base: int | None) -> None:
+    def __init__(self, server: socket.socket, host: Host) -> None:
         self._server = server
         self._host = host
-        self._uid_base = uid_base
         self._slots: dict[str, _Held] = {}
         self._by_pid: dict[int, _Held] = {}
         self._free = deque(range(SANDBOXES_MAXIMUM))
@@ -113,31 +114,34 @@ class Sandboxd:
                 pass  # it has ended in the meantime, and the server is about to read so
 
     def _create(self, request: wire.Create) -> None:
-        plan = request.plan
+        sandbox_id = request.plan.sandbox_id
         try:
-            with step("find a free slot"):
-                index = self._take_index()
+            if sandbox_id in self._slots:
+                raise PlatformError("its predecessor of the same id has not ended yet")
+            held = self._slots[sandbox_id] = _Held(self._make_slot(request.plan))
             try:
-                slot = Slot(self._host, plan, index, plan_identity(index, self._uid_base))
-            except BaseException:
-                self._free.append(index)
+                self._boot(held, request.plan.processes)
+            except StepFailed:
+                self._give_back(held)
                 raise
-            held = self._slots[plan.sandbox_id] = _Held(slot)
-            self._boot(held, request.plan.processes)
-        except (StepFailed, PlatformError, OSError) as exc:
-            self._failed(plan.sandbox_id, exc)
+        except (StepFailed, PlatformError) as exc:
+            self._failed(sandbox_id, exc)
 
-    def _take_index(self) -> int:
-        """The one free longest: answers to a predecessor's last packets still come to its address."""
+    def _make_slot(self, plan: SandboxPlan) -> Slot:
         if not self._free:
-            raise OSError(11, f"all {SANDBOXES_MAXIMUM} are in use")
-        return self._free.popleft()
+            raise PlatformError(f"all {SANDBOXES_MAXIMUM} sandboxes of this server are in use")
+        index = self._free.popleft()  # the one free longest: answers to a predecessor's packets still come to it
+        try:
+            return (WalledSlot if self._host.isolation else OpenSlot)(self._host, plan, index)
+        except BaseException:
+            self._free.append(index)
+            raise
 
     def _reboot(self, held: _Held, request: wire.Reboot) -> None:
         try:
             held.slot.reset()
             self._boot(held, request.processes)
-        except (StepFailed, PlatformError, OSError) as exc:
+        except StepFailed as exc:
             self._failed(request.sandbox_id, exc)
 
     def _boot(self, held: _Held, processes: Sequence[ProcessPlan]) -> None:
@@ -155,10 +159,13 @@ class Sandboxd:
             held.slot.kill()
 
     def _release(self, held: _Held) -> None:
+        self._give_back(held)
+        self._tell(wire.Destroyed(sandbox_id=held.slot.plan.sandbox_id))
+
+    def _give_back(self, held: _Held) -> None:
         held.slot.close()
         self._free.append(held.slot.index)
         del self._slots[held.slot.plan.sandbox_id]
-        self._tell(wire.Destroyed(sandbox_id=held.slot.plan.sandbox_id))
 
     # Reports ----------------------------------------------------------------------------------------------------------
 
@@ -167,19 +174,34 @@ class Sandboxd:
         generation = held.slot.generation
         if generation is None:
             return
-        received = wire.receive_report(generation.control)
+        try:
+            received = wire.receive_report(generation.control)
+        except wire.Garbled:  # whoever sends this is no longer ours
+            received = None
+            held.slot.kill()
         if received is None:
             self._selector.unregister(generation.control)
             return
-        report, _ = received
+        report, descriptors = received
+        for descriptor in descriptors:
+            os.close(descriptor)
+        self._pass_on(held, report)
+
+    def _pass_on(self, held: _Held, report: wire.Report) -> None:
+        """Only what a PID 1 may say, and about nobody but itself: it runs beside the function."""
+        sandbox_id = held.slot.plan.sandbox_id
         match report:
             case wire.Booted() if not held.slot.is_handed_over:
                 held.slot.hand_over(self._server)
-            case wire.Failed() if not held.slot.is_handed_over:
-                held.is_ending = True
-                self._tell(report)
+            case wire.Booted():
+                self._tell(wire.Booted(sandbox_id=sandbox_id))
+            case wire.Exited(name=name, status=status):
+                self._tell(wire.Exited(sandbox_id=sandbox_id, name=name, status=status))
+            case wire.Failed(step=at, error=error):
+                held.is_ending = held.is_ending or not held.slot.is_handed_over
+                self._tell(wire.Failed(sandbox_id=sandbox_id, step=at, error=error))
             case _:
-                self._tell(report)
+                held.slot.kill()
 
     def _reap(self) -> None:
         while True:
@@ -203,13 +225,13 @@ class Sandboxd:
         sandbox_id = held.slot.plan.sandbox_id
         if not held.slot.is_handed_over and not held.is_ending:
             held.is_ending = True
-            self._failed(sandbox_id, OSError(10, "its first process died"))
+            self._failed(sandbox_id, PlatformError("its first process died"))
         self._tell(wire.Died(sandbox_id=sandbox_id))
         if held.is_ending:
             self._release(held)
 
-    def _failed(self, sandbox_id: str, exc: StepFailed | PlatformError | OSError) -> None:
-        at, error = (exc.step, exc.error) if isinstance(exc, StepFailed) else ("create sandbox", exc)
+    def _failed(self, sandbox_id: str, exc: StepFailed | PlatformError) -> None:
+        at, error = (exc.step, exc.error) if isinstance(exc, StepFailed) else ("make sandbox", exc)
         self._tell(wire.Failed(sandbox_id=sandbox_id, step=at, error=str(error)))
 
     def _tell(self, report: wire.Report) -> None:
@@ -235,43 +257,52 @@ def main(descriptor: int, orders: wire.Orders) -> None:
         wire.send(server, wire.Started(level=orders.level, shortcomings=tuple(shortcomings)))
         gc.collect()
         gc.freeze()  # children share these pages as long as nobody writes to them
-        sandboxd = Sandboxd(server, host, orders.uid_base if orders.level is Level.FULL else None)
+        sandboxd = Sandboxd(server, host)
         stack.callback(sandboxd.close)
         sandboxd.serve()
 
 
 def _prepare(orders: wire.Orders, stack: ExitStack) -> tuple[Host, list[str]]:
-    is_full = orders.level is Level.FULL
-    if not is_full and orders.egress != Egress.NONE:
+    if orders.level is not Level.FULL and orders.egress != Egress.NONE:
         raise PlatformError(f"egress {orders.egress} takes root: start as root, or serve with --egress none")
+    _, files_maximum = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files_maximum, files_maximum))
     state = Path(orders.state_dir)
-    run, images = state / "run", state / "images"
-    for directory in (state, run, images):
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    run = state / "run"
+    shutil.rmtree(run, ignore_errors=True)
+    run.mkdir(mode=0o700, parents=True)
     cgroups = Cgroups.of_this_process(orders.server_id)
     shortcomings = cgroups.prepare()
     stack.callback(cgroups.clean)
+    if orders.level is Level.PROCESS:
+        shortcomings.append("functions run as this user, with this user's files, network and processes in reach")
+        return Host(cgroups=cgroups, run_dir=run, isolation=None), shortcomings
     with step("make a mount namespace"):
         kernel.unshare(kernel.CLONE_NEWNS)
         kernel.make_mounts_private()
         kernel.place_mount(kernel.new_filesystem("tmpfs", (("mode", "700"),), 0), str(run))
-    for name in ("root", "tmp"):
-        (run / name).mkdir()
+    isolation, more = _prepare_isolation(orders, state, run, stack)
+    return Host(cgroups=cgroups, run_dir=run, isolation=isolation), shortcomings + more
+
+
+def _prepare_isolation(orders: wire.Orders, state: Path, run: Path, stack: ExitStack) -> tuple[Isolation, list[str]]:
+    images, mounts, root = state / "images", run / "tmp", run / "root"
+    for directory in (images, mounts, root):
+        directory.mkdir(mode=0o700, exist_ok=True)
     network = Network(orders.server_id, Egress(orders.egress))
     network.start()
     stack.callback(network.stop)
-    scratch = ScratchMaker(images, run / "tmp")
-    shortcomings += scratch.prepare(EPHEMERAL_STORAGE_MIB_MINIMUM)
+    scratch = ScratchMaker(images, mounts)
+    shortcomings = scratch.prepare(EPHEMERAL_STORAGE_MIB_MINIMUM)
+    is_full = orders.level is Level.FULL
     resolv_conf = "" if orders.egress == Egress.NONE else resolver_config()
-    host = Host(
-        cgroups=cgroups,
+    isolation = Isolation(
         network=network,
         scratch=scratch,
-        root_namespace=build_root(run / "root", resolv_conf, can_make_devices=is_full),
+        root_namespace=build_root(root, resolv_conf, can_make_devices=is_full),
         own_pid_namespace=os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC),
-        run_dir=run,
         seccomp_program=compile_filter(os.uname().machine),
         last_capability=int(Path("/proc/sys/kernel/cap_last_cap").read_text()),
-        in_user_namespace=not is_full,
+        uid_base=orders.uid_base if is_full else None,
     )
-    return host, shortcomings
+    return isolation, shortcomings

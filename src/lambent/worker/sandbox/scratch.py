@@ -67,6 +67,16 @@ class TmpfsScratch:
         self.directory.rmdir()
 
 
+@dataclass(frozen=True, slots=True)
+class DirectoryScratch:
+    """For the level `process`: a directory like any other, of any size, and nothing to mount."""
+
+    directory: Path
+
+    def close(self) -> None:
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
 class ScratchMaker:
     """Makes a /tmp per sandbox, by the best means this host has."""
 

@@ -175,9 +175,20 @@ def receive_request(wire: socket.socket) -> tuple[Request, list[int]] | None:
 
 
 def receive_report(wire: socket.socket) -> tuple[Report, list[int]] | None:
-    """As `receive_request`, in the other direction."""
+    """As `receive_request`, in the other direction, where not everybody can be trusted: raises Garbled."""
     packet, descriptors = _receive(wire)
-    return (_decode_report(packet), descriptors) if packet else None
+    if not packet:
+        return None
+    try:
+        return _decode_report(packet), descriptors
+    except (msgspec.DecodeError, msgspec.ValidationError) as exc:
+        for descriptor in descriptors:
+            os.close(descriptor)
+        raise Garbled(str(exc)) from exc
+
+
+class Garbled(Exception):
+    """A message nobody of ours would send."""
 
 
 def _receive(wire: socket.socket) -> tuple[bytes, list[int]]:
@@ -190,5 +201,5 @@ def _receive(wire: socket.socket) -> tuple[bytes, list[int]]:
     if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
         for descriptor in descriptors:
             os.close(descriptor)
-        raise ConnectionError("a message on the sandbox wire was cut short")
+        raise Garbled("cut short")
     return packet, descriptors
