@@ -1,11 +1,16 @@
-"""The smallest function that shows something: it greets, and remembers how often this environment was used."""
+"""Greets whoever calls, and counts how often this environment has been called: state lives as long as it does."""
 
-invocations = 0
+import logging
+import os
+
+logging.getLogger().setLevel(logging.INFO)
+
+calls = 0
 
 
 def handler(event, context):
-    global invocations
-    invocations += 1
-    name = event.get("name", "world")
-    print(f"greeting {name}")
-    return {"message": f"Hello, {name}!", "invocations": invocations, "requestId": context.aws_request_id}
+    global calls
+    calls += 1
+    name = event.get("name") or "world"
+    logging.info("call %d, %d ms left", calls, context.get_remaining_time_in_millis())
+    return {"greeting": f"Hello, {name}!", "calls": calls, "log_stream": os.environ["AWS_LAMBDA_LOG_STREAM_NAME"]}

@@ -6,8 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import pytest
-
 from lambent.testing.fake_runtime_api import FakeRuntimeApi
 
 NEXT = b"GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\n\r\n"
@@ -73,16 +71,6 @@ async def test_a_response_beyond_the_limit_is_told_and_kept() -> None:
         assert await client.ask(NEXT) == 200
         assert await client.ask(post("invocation/a/response", b"1234")) == 413
         assert (await invoking).status == 413
-
-
-async def test_a_runtime_that_leaves_fails_its_invocation() -> None:
-    async with FakeRuntimeApi() as api:
-        async with client_of(api) as client:
-            invoking = asyncio.ensure_future(api.invoke())
-            assert await client.ask(NEXT) == 200
-
-        with pytest.raises(ConnectionResetError):
-            await invoking
 
 
 async def test_unknown_paths_are_not_found() -> None:

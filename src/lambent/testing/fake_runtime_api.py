@@ -71,7 +71,6 @@ class FakeRuntimeApi:
         self._connections: set[_Connection] = set()
         self._parked: _Connection | None = None
         self._current: _Invocation | None = None
-        self._current_connection: _Connection | None = None
 
     async def __aenter__(self) -> FakeRuntimeApi:
         loop = asyncio.get_running_loop()
@@ -90,11 +89,7 @@ class FakeRuntimeApi:
     async def invoke(
         self, payload: bytes = b"{}", *, headers: Mapping[str, str] | None = None, timeout_s: float = 3.0
     ) -> Answer:
-        """Hand `payload` to the runtime and wait for its answer. `headers` add to those of `next`, or replace them.
-
-        Raises:
-            ConnectionResetError: the runtime went away without an answer.
-        """
+        """Hand `payload` to the runtime and wait for its answer. `headers` add to those of `next`, or replace them."""
         request_id = str(uuid.uuid4())
         known = {
             "Lambda-Runtime-Aws-Request-Id": request_id,
@@ -118,7 +113,7 @@ class FakeRuntimeApi:
         if self._parked is None or not self._waiting:
             return
         connection, self._parked = self._parked, None
-        self._current, self._current_connection = self._waiting.popleft(), connection
+        self._current = self._waiting.popleft()
         connection.answer(200, self._current.payload, self._current.headers, chunked=self._chunked)
 
     def _handle(self, connection: _Connection, request: _Request) -> None:
@@ -146,7 +141,7 @@ class FakeRuntimeApi:
         elif request_id != current.request_id:
             connection.refuse(400, "InvalidRequestID", "Invalid request ID")
         else:
-            self._current = self._current_connection = None
+            self._current = None
             too_large = kind == "response" and len(request.body) > self._response_limit_bytes
             answer = self._accept(connection, kind, request, 413 if too_large else 202)
             if not current.answer.done():
@@ -163,10 +158,6 @@ class FakeRuntimeApi:
         self._connections.discard(connection)
         if self._parked is connection:
             self._parked = None
-        if self._current is not None and self._current_connection is connection:
-            if not self._current.answer.done():
-                self._current.answer.set_exception(ConnectionResetError("the runtime went away without an answer"))
-            self._current = self._current_connection = None
 
 
 @dataclass(eq=False)

@@ -20,17 +20,24 @@ class Exit:
     stderr: str
 
 
+class RuntimeEnded(Exception):
+    """The process ended before it had answered."""
+
+
 @dataclass(frozen=True, slots=True)
 class RuntimeProcess:
+    """A running runtime client. Waiting for its answers ends with `RuntimeEnded` when the process does."""
+
     api: FakeRuntimeApi
     process: asyncio.subprocess.Process
 
     async def invoke(self, payload: bytes = b"{}", *, headers: Mapping[str, str] | None = None) -> Answer:
         """See `FakeRuntimeApi.invoke`."""
-        return await self.api.invoke(payload, headers=headers)
+        return await self._while_it_runs(asyncio.ensure_future(self.api.invoke(payload, headers=headers)))
 
     async def init_error(self) -> Answer:
-        return await self.api.init_error
+        """What it posts to `init/error`."""
+        return await self._while_it_runs(self.api.init_error)
 
     async def exit(self) -> Exit:
         """Wait until the process has ended by itself."""
@@ -41,6 +48,16 @@ class RuntimeProcess:
         """Close its connection, as a dying platform does, and wait until the process has ended."""
         self.api.disconnect()
         return await self.exit()
+
+    async def _while_it_runs(self, answer: asyncio.Future[Answer]) -> Answer:
+        end = asyncio.ensure_future(self.process.wait())
+        either: set[asyncio.Future[Answer] | asyncio.Future[int]] = {answer, end}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        end.cancel()
+        if answer.done():
+            return answer.result()
+        answer.cancel()
+        raise RuntimeEnded(f"exit code {self.process.returncode}")
 
 
 @asynccontextmanager

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from lambent.testing.fake_runtime_api import FakeRuntimeApi
-from lambent.testing.runtime_process import Exit
+from lambent.testing.runtime_process import Exit, RuntimeEnded
 
 
 async def end_after(start: Any, call: str, **event: Any) -> Exit:
     async with start() as runtime:
-        with pytest.raises(ConnectionResetError):
+        with pytest.raises(RuntimeEnded):
             await runtime.invoke(json.dumps({"call": call, **event}).encode())
         end: Exit = await runtime.exit()
         return end
