@@ -69,6 +69,9 @@ def serve(options: ServeOptions) -> int:
     except PlatformError as exc:
         log.error("server.cannot_start", extra={"reason": str(exc)})
         return 1
+    except asyncio.CancelledError:
+        log.warning("server.stopped_in_a_hurry", extra={"reason": "told twice to stop; running invokes were ended"})
+        return 1
     return 0
 
 
@@ -119,7 +122,9 @@ async def _launch_sandboxes(options: ServeOptions, egress: Egress, data_dir: Pat
     stack.push_async_callback(sandboxes.close)
     if sandboxes.report.level == "process" and not is_loopback(options.listen_host):
         raise PlatformError("this host can isolate nothing (see `lambent doctor`); listen on 127.0.0.1 only")
-    log.info("sandboxes.ready", extra={"level": sandboxes.report.level, "egress": egress.value})
+    log.info("sandboxes.ready", extra={"isolation": sandboxes.report.level, "egress": egress.value})
+    for shortcoming in sandboxes.report.shortcomings:
+        log.warning("sandboxes.shortcoming", extra={"reason": shortcoming})
     return sandboxes
 
 

@@ -181,6 +181,23 @@ def test_a_runtime_that_dies_idle_is_started_again_by_the_next_invoke() -> None:
     assert lifecycle.handle(InvokeAccepted()) == [Boot(Phase.INVOKE)]
 
 
+def test_an_invoke_that_meets_a_reset_waits_for_its_end() -> None:
+    lifecycle = ready()
+    lifecycle.handle(EXITED)
+
+    assert lifecycle.handle(InvokeAccepted()) == []
+    assert lifecycle.handle(GenerationGone()) == [Boot(Phase.INVOKE)]
+
+
+def test_an_invoke_that_waits_for_a_reset_can_time_out_too() -> None:
+    lifecycle = ready()
+    lifecycle.handle(EXITED)
+    lifecycle.handle(InvokeAccepted())
+
+    assert lifecycle.handle(InvokeDeadlinePassed()) == [Answer(None, TIMED_OUT), Finish(Status.TIMEOUT, TIMED_OUT)]
+    assert lifecycle.handle(GenerationGone()) == [Settle()]
+
+
 def test_an_idle_environment_shuts_down() -> None:
     lifecycle = ready()
 
@@ -278,7 +295,11 @@ class AnyHistory(RuleBasedStateMachine):
     def something_happens(self, event: Event) -> None:
         self.feed(event)
 
-    @precondition(lambda self: self.lifecycle.state in (State.READY, State.COLD))
+    @precondition(
+        lambda self: (
+            self.lifecycle.state in (State.READY, State.COLD, State.RESETTING) and self.accepted == self.finished
+        )
+    )
     @rule()
     def an_invocation_comes(self) -> None:
         self.accepted += 1
@@ -301,7 +322,7 @@ class AnyHistory(RuleBasedStateMachine):
     @invariant()
     def nobody_waits_where_no_answer_can_come(self) -> None:
         waiting = self.accepted - self.answered
-        assert waiting == (self.lifecycle.state in (State.BUSY, State.RESTARTING))
+        assert waiting == (self.lifecycle.state in (State.BUSY, State.RESTARTING, State.REPLACING))
 
 
 TestAnyHistory = AnyHistory.TestCase

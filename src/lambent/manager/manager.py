@@ -46,6 +46,8 @@ class LocalManager:
         self._pools: dict[str, Pool] = {}
         self._pool_of: dict[EnvironmentId, Pool] = {}
         self._busy: set[EnvironmentId] = set()
+        self._assigned: set[EnvironmentId] = set()
+        """Handed to a waiting invoke that has not come round to using it."""
         self._keeper: asyncio.Task[None] | None = None
         worker.listen(self)
 
@@ -86,10 +88,14 @@ class LocalManager:
     # What the worker tells -----------------------------------------------------------------------------------------
 
     def environment_settled(self, environment_id: EnvironmentId) -> None:
+        if environment_id in self._assigned:
+            return  # it was reset while idle: whoever it is assigned to will find it cold
         pool = self._pool_of[environment_id]
         self._release(environment_id, pool)
         waiter = pool.next_waiter()
         if waiter is not None:
+            pool.idle.pop(environment_id, None)
+            self._assigned.add(environment_id)
             waiter.set_result(environment_id)
         elif pool.is_retired:
             self._worker.stop(environment_id)
@@ -98,6 +104,7 @@ class LocalManager:
 
     def environment_gone(self, environment_id: EnvironmentId, error: PlatformError | None) -> None:
         pool = self._pool_of.pop(environment_id)
+        self._assigned.discard(environment_id)
         self._release(environment_id, pool)
         pool.idle.pop(environment_id, None)
         if error is not None:
@@ -145,11 +152,14 @@ class LocalManager:
             self._start(pool)
         pool.waiters.append(waiter)
         try:
-            return await waiter
+            environment_id = await waiter
         except asyncio.CancelledError:
             if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
+                self._assigned.discard(waiter.result())
                 self.environment_settled(waiter.result())
             raise
+        self._assigned.discard(environment_id)
+        return environment_id
 
     def _start_if_needed(self, pool: Pool) -> None:
         if not pool.needs_another():
@@ -177,7 +187,7 @@ class LocalManager:
         pool.starting.add(environment_id)
         self._pool_of[environment_id] = pool
 
-    # Letting go --------------------------------------------------------------------------------------------------------
+    # Letting go ------------------------------------------------------------------------------------------------------
 
     async def _keep(self) -> None:
         while True:

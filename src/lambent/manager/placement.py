@@ -23,7 +23,7 @@ class Placement:
 def place(*, available_mib: int, starting: int, memory_mib: int, idle: Iterable[Idle]) -> Placement:
     """Admit while the host has the memory the function may use; else make room by evicting the longest idle ones.
 
-    Memory is what the host shows as available, not the sum of what is configured: most functions use a small part of it.
+    Memory is what the host shows as available, not the sum of what is configured: most functions use little of it.
     """
     missing_mib = RESERVE_MIB + memory_mib + starting * STARTING_MIB - available_mib
     if missing_mib <= 0:

@@ -1,4 +1,4 @@
-"""The environments of one version: who is idle, who waits, and whether a new one is needed. Starts and stops nothing."""
+"""The environments of one version: who is idle, who waits, and whether a new one is needed. It starts nothing."""
 
 from __future__ import annotations
 

@@ -3,9 +3,10 @@
 Events come in, commands go out; `worker.environment` performs them. No clock, no socket, no process here.
 
 Theory. An environment is a sandbox (cgroups, network namespace, /tmp) in which one *generation* of processes runs at a
-time. The runtime's requests tell its progress: the first `/next` ends Init, each later one ends an Invoke. Whatever goes
+time. The runtime's requests tell its progress: the first `/next` ends Init, each later one ends an Invoke. What goes
 wrong in a generation ends the whole generation (reset): it is killed, and the environment is COLD, to be initialised
 again inside the next invoke with the function's own timeout (AWS calls that a suppressed init). Only /tmp survives.
+An invoke that meets an idle environment in the middle of such a reset waits for its end (REPLACING).
 
     STARTING ──next──► READY ◄──next── RESPONDED ◄──response/error── BUSY
         │                 └──────────────invoke─────────────────────►┘ ▲
@@ -30,6 +31,7 @@ class State(Enum):
     BUSY = "Busy"
     RESPONDED = "Responded"
     RESETTING = "Resetting"
+    REPLACING = "Replacing"
     COLD = "Cold"
     RESTARTING = "Restarting"
     STOPPING = "Stopping"
@@ -236,6 +238,11 @@ def _answer_failure(event: Event) -> list[Command]:
             raise AssertionError(event)
 
 
+def _answer_failure_only(event: Event) -> list[Command]:
+    """The generation is being killed already."""
+    return _answer_failure(event)[:-1]
+
+
 def _restart_failed(event: Event) -> list[Command]:
     status = Status.TIMEOUT if isinstance(event, InvokeDeadlinePassed) else Status.ERROR
     error_type = event.error_type if isinstance(event, RuntimeExited | RuntimeReportedInitError) else None
@@ -297,6 +304,11 @@ TRANSITIONS: Mapping[tuple[State, type[Event]], tuple[State, _Action]] = {
     (State.RESETTING, RuntimeExited): (State.RESETTING, _nothing),
     (State.RESETTING, GenerationGone): (State.COLD, _settle),
     (State.RESETTING, StopRequested): (State.STOPPING, _nothing),
+    (State.RESETTING, InvokeAccepted): (State.REPLACING, _nothing),
+    (State.REPLACING, RuntimeExited): (State.REPLACING, _nothing),
+    (State.REPLACING, GenerationGone): (State.RESTARTING, _restart),
+    (State.REPLACING, InvokeDeadlinePassed): (State.RESETTING, _answer_failure_only),
+    (State.REPLACING, StopRequested): (State.STOPPING, _answer_failure_only),
     (State.COLD, InvokeAccepted): (State.RESTARTING, _restart),
     (State.COLD, StopRequested): (State.DEAD, _destroy),
     (State.RESTARTING, RuntimeAskedNext): (State.BUSY, _restarted),
