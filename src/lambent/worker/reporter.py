@@ -113,7 +113,7 @@ class Reporter:
         return failure_payload(error_type, message)
 
     def invoke_ended(self, invocation: Invocation, end: Finish) -> None:
-        """Report an invocation. An error that the runtime reported itself shows in telemetry, not in the REPORT line."""
+        """Report an invocation. An error that the runtime told of shows in telemetry, not in the REPORT line."""
         self._output.drain_nowait()
         request, now = invocation.request, time.time()
         duration_ms = (time.perf_counter() - invocation.started) * 1000

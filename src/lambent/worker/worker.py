@@ -33,7 +33,9 @@ from lambent.worker.variables import RoleCredentials, runtime_variables
 
 log = logging.getLogger(__name__)
 
-_RUNTIME_API_LIMITS = Limits(body_bytes=INVOKE_RESPONSE_BYTES + 1024 * 1024, head_timeout_s=None, body_timeout_s=None, idle_timeout_s=None)
+_RUNTIME_API_LIMITS = Limits(
+    body_bytes=INVOKE_RESPONSE_BYTES + 1024 * 1024, head_timeout_s=None, body_timeout_s=None, idle_timeout_s=None
+)
 """A little above what a response may hold, so that one too large is answered in the Runtime API's own words."""
 
 
