@@ -46,7 +46,7 @@ from lambent.model.limits import CREATE_FUNCTION_REQUEST_BYTES
 from lambent.service_log import start_service_log
 from lambent.spec.service import load
 from lambent.worker.code_cache import CodeCache
-from lambent.worker.runtime_dirs import prepare_empty, prepare_python
+from lambent.worker.runtime_dirs import compile_client, prepare_empty, prepare_python
 from lambent.worker.runtimes import Interpreter, Missing, discover, resolve_runtime
 from lambent.worker.sandbox.client import Sandboxes, SandboxOptions
 from lambent.worker.sandbox.network import probe_egress
@@ -155,7 +155,7 @@ class _Host:
         stack.callback(trimming.cancel)
         blobs = FileBlobs(data_dir / "blobs")
         code_cache = CodeCache(data_dir / "code", blobs)
-        worker = await stack.enter_async_context(await self._worker(code_cache, telemetry))
+        worker = await stack.enter_async_context(await self._worker(code_cache, telemetry, stack))
         manager = await stack.enter_async_context(
             LocalManager(worker, account_concurrency=options.account_concurrency, idle_timeout_s=options.idle_timeout_s)
         )
@@ -177,7 +177,7 @@ class _Host:
         limits = Limits(body_bytes=CREATE_FUNCTION_REQUEST_BYTES)
         return await stack.enter_async_context(Server(gateway.handle, limits=limits, name="frontend"))
 
-    async def _worker(self, code_cache: CodeCache, telemetry: TelemetryWriter) -> LocalWorker:
+    async def _worker(self, code_cache: CodeCache, telemetry: TelemetryWriter, stack: AsyncExitStack) -> LocalWorker:
         runtime_root = self._data_dir / "runtime"
         options = WorkerOptions(
             runtime_dirs={
@@ -188,6 +188,8 @@ class _Host:
             runtime_fallback=self._options.runtime_fallback.value,
             egress=self._egress.value,
         )
+        compiling = asyncio.create_task(compile_client(options.runtime_dirs["python"], self._interpreters))
+        stack.callback(compiling.cancel)
         return LocalWorker(options=options, sandboxes=self._sandboxes, code_cache=code_cache, telemetry=telemetry)
 
     async def _resolver(self, store: SqliteStore, manager: LocalManager, stack: AsyncExitStack) -> Resolver:
