@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -154,13 +155,30 @@ async def test_pid_1_killed_from_outside_is_the_death_of_the_generation(sandboxe
     await watched.printed()
     (group,) = [group for group in cgroups_of(SERVER_ID) if group.name == sandbox.id and "memory" in str(group)]
 
-    for pid in processes_in([group]):
-        os.kill(pid, signal.SIGKILL)
+    os.kill(min(processes_in([group])), signal.SIGKILL)
     await watched.death()
 
     await sandbox.reboot([shell("echo again")])
     assert await watched.printed(b"again\n")
     await sandbox.destroy()
+
+
+async def test_a_kill_from_outside_while_it_boots_does_not_fail_the_create(
+    sandboxes: Sandboxes, tmp_path: Path
+) -> None:
+    before = _children_of(sandboxes.pid)
+    creating = asyncio.ensure_future(sandboxes.create(sandbox_plan(tmp_path, shell("echo up; sleep 60"))))
+    while not (born := _children_of(sandboxes.pid) - before):  # noqa: ASYNC110 - a matter of microseconds
+        await asyncio.sleep(0)
+    with suppress(ProcessLookupError):
+        os.kill(born.pop(), signal.SIGKILL)
+
+    sandbox = await creating
+    await sandbox.destroy()
+
+
+def _children_of(pid: int) -> set[int]:
+    return set(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
 
 
 async def test_a_step_that_fails_is_named_and_leaves_nothing(sandboxes: Sandboxes, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -80,6 +81,7 @@ class Sandboxes:
         Raises:
             PlatformError: no level, or not the level asked for, can be had on this host; says why.
         """
+        _allow_many_descriptors()
         reasons = []
         for level in _levels_to_try(options.level):
             try:
@@ -428,6 +430,12 @@ class Sandbox:
 
 def _failure(report: wire.Failed) -> PlatformError:
     return PlatformError(f"sandbox {report.sandbox_id}: {report.step}: {report.error}")
+
+
+def _allow_many_descriptors() -> None:
+    """A sandbox costs the server some ten descriptors, and the usual soft limit is for programs that use select()."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _levels_to_try(wanted: str) -> list[Level]:

@@ -34,12 +34,18 @@ from lambent.worker.sandbox.seccomp import compile_filter
 from lambent.worker.sandbox.slot import Host, Isolation, OpenSlot, Slot, WalledSlot
 
 
+_BOOTS_MAXIMUM = 3
+
+
 @dataclass(slots=True)
 class _Held:
     """A slot in the loop: what is wanted of it next."""
 
     slot: Slot
     is_ending: bool = False
+    processes: Sequence[ProcessPlan] = ()
+    boots_left: int = 0
+    """How often a boot that is killed from outside is tried again; 0 once booted."""
 
 
 class Sandboxd:
@@ -106,6 +112,7 @@ class Sandboxd:
             case wire.Reboot() if held is not None:
                 self._reboot(held, request)
             case wire.Kill() if held is not None:
+                held.boots_left = 0
                 held.slot.kill()
             case wire.Spawn() | wire.Signal() | wire.Freeze() if held is not None and held.slot.generation is not None:
                 with suppress(BrokenPipeError):  # dead, but not yet reaped
@@ -145,7 +152,12 @@ class Sandboxd:
             self._failed(request.sandbox_id, exc)
 
     def _boot(self, held: _Held, processes: Sequence[ProcessPlan]) -> None:
-        generation = held.slot.boot(processes)
+        held.processes, held.boots_left = processes, _BOOTS_MAXIMUM
+        self._fork(held)
+
+    def _fork(self, held: _Held) -> None:
+        held.boots_left -= 1
+        generation = held.slot.boot(held.processes)
         self._by_pid[generation.pid] = held
         self._selector.register(generation.control, selectors.EVENT_READ, held)
 
@@ -190,6 +202,8 @@ class Sandboxd:
     def _pass_on(self, held: _Held, report: wire.Report) -> None:
         """Only what a PID 1 may say, and about nobody but itself: it runs beside the function."""
         sandbox_id = held.slot.plan.sandbox_id
+        if not isinstance(report, wire.Exited):
+            held.boots_left = 0
         match report:
             case wire.Booted() if not held.slot.is_handed_over:
                 held.slot.hand_over(self._server)
@@ -222,6 +236,21 @@ class Sandboxd:
             self._hear(held)
         generation.control.close()
         held.slot.generation = None
+        if held.boots_left > 0 and not held.is_ending:
+            self._try_again(held)
+        else:
+            self._mourn(held)
+
+    def _try_again(self, held: _Held) -> None:
+        """Somebody outside killed it before it was anything; nobody need know."""
+        try:
+            held.slot.reset()
+            self._fork(held)
+        except StepFailed as exc:
+            self._failed(held.slot.plan.sandbox_id, exc)
+            self._mourn(held)
+
+    def _mourn(self, held: _Held) -> None:
         sandbox_id = held.slot.plan.sandbox_id
         if not held.slot.is_handed_over and not held.is_ending:
             held.is_ending = True
