@@ -41,6 +41,14 @@ def test_a_container_sees_its_own_group_as_the_root() -> None:
     assert tree.directory == Path("/sys/fs/cgroup/inner")
 
 
+def test_a_server_moved_aside_does_not_nest_the_next_one_deeper() -> None:
+    mounts = "41 31 0:38 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n"
+
+    (tree,) = parse_trees(mounts, "0::/user.slice/session-3.scope/lambent-x-server\n")
+
+    assert tree.directory == Path("/sys/fs/cgroup/user.slice/session-3.scope")
+
+
 class FakeKernel:
     """Fills new groups with the files a kernel would put there."""
 

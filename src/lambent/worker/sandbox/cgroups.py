@@ -28,6 +28,7 @@ class Controller(StrEnum):
 
 _LIMITING = (Controller.MEMORY, Controller.CPU, Controller.PIDS)
 _GIVE_UP_EMPTYING_S = 5.0
+_PREFIX, _ASIDE = "lambent-", "-server"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +72,18 @@ def parse_trees(mountinfo: str, membership: str) -> list[Tree]:
         match = next((known for known in own if known == names or known & names), None)
         if kind not in ("cgroup", "cgroup2") or match is None:
             continue
-        inside = os.path.relpath(own.pop(match), root)  # popped: a tree may be mounted twice
+        inside = _without_our_aside(os.path.relpath(own.pop(match), root))  # popped: a tree may be mounted twice
         controllers = frozenset(controller for controller in Controller if controller in match)
         if kind == "cgroup2" or controllers:
             trees.append(Tree(2 if kind == "cgroup2" else 1, Path(mount_point, inside), controllers))
     return trees
+
+
+def _without_our_aside(path: str) -> str:
+    """Where we stood before a server, maybe one that lent us its shell, was moved aside (`_make_room`)."""
+    while (name := os.path.basename(path)).startswith(_PREFIX) and name.endswith(_ASIDE):
+        path = os.path.dirname(path)
+    return path
 
 
 def own_trees() -> list[Tree]:
@@ -93,7 +101,7 @@ class Cgroups:
 
     @classmethod
     def of_this_process(cls, server_id: str) -> Cgroups:
-        return cls(f"lambent-{server_id}", own_trees())
+        return cls(f"{_PREFIX}{server_id}", own_trees())
 
     @property
     def controllers(self) -> frozenset[Controller]:
@@ -134,7 +142,7 @@ class Cgroups:
         """A v2 group that passes controllers on may hold no process, unless it is the root: move the server's aside."""
         if not (directory / "cgroup.type").exists():
             return
-        server = directory / f"{self._name}-server"
+        server = directory / f"{self._name}{_ASIDE}"
         server.mkdir(exist_ok=True)
         for pid in (directory / "cgroup.procs").read_text().split():
             with suppress(ProcessLookupError):

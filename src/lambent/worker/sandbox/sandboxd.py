@@ -33,7 +33,6 @@ from lambent.worker.sandbox.scratch import ScratchMaker
 from lambent.worker.sandbox.seccomp import compile_filter
 from lambent.worker.sandbox.slot import Host, Isolation, OpenSlot, Slot, WalledSlot
 
-
 _BOOTS_MAXIMUM = 3
 
 
