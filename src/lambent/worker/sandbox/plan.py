@@ -117,9 +117,9 @@ RESOURCE_LIMITS: Mapping[str, tuple[int, int]] = {
     "RLIMIT_MEMLOCK": (65_536, 65_536),
     "RLIMIT_MSGQUEUE": (0, 0),
 }
-"""Soft and hard (reference/lifecycle.md §8). A core of one byte means none at all; with none, the kernel would still feed
-the function's memory to a core handler of the host. Processes are counted by cgroup: RLIMIT_NPROC would count a uid that
-a second server on the host may use as well."""
+"""Soft and hard (reference/lifecycle.md §8). A core of one byte means none at all; with none, the kernel would still
+feed the function's memory to a core handler of the host. Processes are counted by cgroup: RLIMIT_NPROC would count a
+uid that a second server on the host may use as well."""
 
 MASKED_FILES = (
     "/proc/cmdline",
