@@ -131,6 +131,30 @@ async def test_each_waiting_invoke_gets_an_environment_of_its_own() -> None:
     assert len(await asyncio.gather(*tasks)) == 3
 
 
+async def test_an_environment_started_for_an_invoke_served_elsewhere_is_not_started_twice() -> None:
+    worker = NotedWorker()
+    manager = make_manager(worker)
+    await invoked_once(manager, worker)
+    worker.answers.clear()
+    first, second = (asyncio.create_task(run(manager)) for _ in range(2))
+    await until(lambda: len(worker.started) == 2)
+    worker.answer(0)
+    await first
+    worker.settle(0)  # serves the second invoke, and e1 goes on starting for nobody
+    await until(lambda: not worker.answers[worker.started[0]].done())
+
+    third = asyncio.create_task(run(manager))
+    await asyncio.sleep(0)
+
+    assert worker.started == ["e0", "e1"]
+    worker.answer(0)
+    await second
+    worker.settle(0)
+    await until(lambda: not worker.answers[worker.started[0]].done())
+    worker.answer(0)
+    await third
+
+
 async def test_an_environment_that_has_just_answered_is_waited_for() -> None:
     worker = NotedWorker()
     manager = make_manager(worker)

@@ -111,8 +111,7 @@ class LocalManager:
             waiter = pool.next_waiter()
             if waiter is not None:
                 waiter.set_exception(error)
-        elif pool.needs_another():
-            self._start(pool)
+        self._start_if_needed(pool)
 
     def _release(self, environment_id: EnvironmentId, pool: Pool) -> None:
         pool.starting.discard(environment_id)
@@ -146,14 +145,15 @@ class LocalManager:
     async def _wait(self, pool: Pool) -> EnvironmentId:
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[EnvironmentId] = loop.create_future()
-        if len(pool.responded) > len(pool.waiters):
-            loop.call_later(_RESPONDED_GRACE_S, self._start_if_needed, pool)
-        else:
+        if pool.shortage >= len(pool.responded):
             self._start(pool)
+        elif pool.responded:
+            loop.call_later(_RESPONDED_GRACE_S, self._start_if_needed, pool)
         pool.waiters.append(waiter)
         try:
             environment_id = await waiter
         except asyncio.CancelledError:
+            pool.forget(waiter)
             if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
                 self._assigned.discard(waiter.result())
                 self.environment_settled(waiter.result())
@@ -162,7 +162,7 @@ class LocalManager:
         return environment_id
 
     def _start_if_needed(self, pool: Pool) -> None:
-        if not pool.needs_another():
+        if pool.shortage <= 0:
             return
         try:
             self._start(pool)
@@ -176,7 +176,7 @@ class LocalManager:
             available_mib=self._worker.memory_available_mib(),
             starting=sum(len(one.starting) for one in self._pools.values()),
             memory_mib=pool.version.memory_mib,
-            idle=[idle for one in self._pools.values() for idle in one.idle.values()],
+            idle=(idle for one in self._pools.values() for idle in one.idle.values()),
         )
         for idle in placement.evicted:
             self._let_go(idle, reason="memory")

@@ -33,9 +33,15 @@ class Pool:
                 return waiter
         return None
 
-    def needs_another(self) -> bool:
-        """Whether those who wait outnumber the environments that are on their way."""
-        return sum(not waiter.done() for waiter in self.waiters) > len(self.starting)
+    def forget(self, waiter: asyncio.Future[EnvironmentId]) -> None:
+        """The waiter has given up."""
+        if waiter in self.waiters:
+            self.waiters.remove(waiter)
+
+    @property
+    def shortage(self) -> int:
+        """By how many those who wait outnumber the environments that are starting."""
+        return len(self.waiters) - len(self.starting)
 
     @property
     def is_empty(self) -> bool:
