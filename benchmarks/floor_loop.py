@@ -30,7 +30,7 @@ def request() -> str:
 def measure(*, connections: int, count: int) -> Measured:
     with _serving(runtimes=connections) as port:
         load = Load(
-            host="127.0.0.1", port=port, request=request(), connections=connections, count=count, warmup=count // 10
+            host="127.0.0.1", port=port, requests=(request(),), connections=connections, count=count, warmup=count // 10
         )
         return run(load)
 

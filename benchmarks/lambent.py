@@ -56,13 +56,14 @@ class Target:
         lines = "".join(f"{name}: {value}\r\n" for name, value in {**headers, **signed}.items())
         return f"POST {path} HTTP/1.1\r\n{lines}\r\n{_EVENT.decode()}"
 
-    def load(self, function: str, *, connections: int, count: int, warmup: int = 0) -> Measured:
+    def load(self, *functions: str, connections: int, count: int, warmup: int = 0) -> Measured:
+        """Invoke the functions in turn."""
         port = int(self.service.endpoint_url.rsplit(":", 1)[1])
         return run(
             Load(
                 host="127.0.0.1",
                 port=port,
-                request=self.request(function),
+                requests=tuple(self.request(function) for function in functions),
                 connections=connections,
                 count=count,
                 warmup=warmup,
@@ -74,7 +75,7 @@ class Target:
         names = [f"cold-{number}" for number in range(count)]
         for name in names:
             self.deploy(name, HELLO)
-        return sorted(self.load(name, connections=1, count=1).latencies_s[0] for name in names)
+        return self.load(*names, connections=1, count=count).latencies_s
 
     def cpu_s(self) -> float:
         """CPU seconds that the server and everything below it have used so far."""

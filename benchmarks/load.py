@@ -1,17 +1,19 @@
-"""The load: a process of its own that sends the same request over N connections, each one after its answer.
+"""The load: a process of its own that sends requests in turn over N connections, each one after the answer before it.
 
-The request is signed once and its bytes are reused: a signature is valid for minutes, and the server checks each.
+A request is signed once and its bytes are reused: a signature is valid for minutes, and the server checks each.
 Run as `python -m benchmarks.load`; the plan comes as JSON on stdin, the latencies go as JSON to stdout.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import resource
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import cast
 
@@ -25,7 +27,8 @@ class Load:
 
     host: str
     port: int
-    request: str
+    requests: tuple[str, ...]
+    """Sent one after the other, then from the first again."""
     connections: int
     count: int
     warmup: int = 0
@@ -61,8 +64,10 @@ def run(load: Load) -> Measured:
 
 
 class _Connection(asyncio.Protocol):
-    def __init__(self, request: bytes, latencies: list[float], remaining: list[int], done: asyncio.Event) -> None:
-        self._request = request
+    def __init__(
+        self, requests: Iterator[bytes], latencies: list[float], remaining: list[int], done: asyncio.Event
+    ) -> None:
+        self._requests = requests
         self._latencies = latencies
         self._remaining = remaining
         self._done = done
@@ -79,8 +84,9 @@ class _Connection(asyncio.Protocol):
             return
         self._remaining[0] -= 1
         assert self.transport is not None
+        request = next(self._requests)
         self._sent = time.perf_counter()
-        self.transport.write(self._request)
+        self.transport.write(request)
 
     def data_received(self, data: bytes) -> None:
         self._parser.feed_data(data)
@@ -98,11 +104,12 @@ class _Connection(asyncio.Protocol):
 async def _generate(load: Load) -> Measured:
     loop = asyncio.get_running_loop()
     latencies: list[float] = []
+    requests = itertools.cycle([request.encode("latin-1") for request in load.requests])
     remaining, events, connections = [load.warmup], [], []
     for _ in range(load.connections):
         event = asyncio.Event()
         _, connection = await loop.create_connection(
-            lambda done=event: _Connection(load.request.encode("latin-1"), latencies, remaining, done),
+            lambda done=event: _Connection(requests, latencies, remaining, done),
             load.host,
             load.port,
         )

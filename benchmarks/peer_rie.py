@@ -45,7 +45,9 @@ def measure_cold(count: int) -> list[float]:
 def _load(port: int, *, connections: int, count: int, warmup: int = 0) -> Load:
     path = "/2015-03-31/functions/function/invocations"
     head = f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(_EVENT)}\r\n\r\n"
-    return Load(host="127.0.0.1", port=port, request=head + _EVENT, connections=connections, count=count, warmup=warmup)
+    return Load(
+        host="127.0.0.1", port=port, requests=(head + _EVENT,), connections=connections, count=count, warmup=warmup
+    )
 
 
 def prepare() -> tuple[Path, Path]:
