@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol  # Any: parameters are of whatever type the service model gives them
 
 from lambent.frontend.errors import as_api_error
+from lambent.frontend.ids import new_request_id
 from lambent.frontend.invoke_api import Answer, InvokeApi
 from lambent.frontend.local_api import LocalApi
 from lambent.frontend.services import find_service
@@ -89,7 +89,7 @@ class Gateway:
         task.add_done_callback(self._tasks.discard)
 
     async def _serve(self, exchange: Exchange) -> None:
-        request_id = str(uuid.uuid4())
+        request_id = new_request_id()
         request = _Request.of(exchange)
         service = self._services[find_service(request.path, request.headers, request.body)]
         try:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import binascii
-import secrets
-import time
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from typing import Any  # Any: parameters are of whatever type the service model gives them
 
 import msgspec
 
+from lambent.frontend.ids import new_trace_id
 from lambent.invoke.invoker import Invoker
 from lambent.model.arn import FunctionArn, parse_function_name
 from lambent.model.errors import (
@@ -145,8 +144,4 @@ def _refuse_unsupported(parameters: Mapping[str, Any]) -> None:
 
 
 def _trace_id(headers: Mapping[str, str]) -> str:
-    given = headers.get("x-amzn-trace-id")
-    if given:
-        return given
-    digits = secrets.token_hex(20)
-    return f"Root=1-{int(time.time()):08x}-{digits[:24]};Parent={digits[24:40]};Sampled=0"
+    return headers.get("x-amzn-trace-id") or new_trace_id()
