@@ -225,6 +225,40 @@ async def test_a_peer_that_goes_away_is_noticed_and_answered_into_the_void() -> 
     seen[0].respond(200)
 
 
+async def test_an_answer_that_may_wait_goes_with_the_next_one_if_a_request_was_sent_ahead() -> None:
+    parked: list[Exchange] = []
+
+    def handler(exchange: Exchange) -> None:
+        if exchange.method == "POST":
+            exchange.respond(202, (), b"taken", may_wait=True)
+        else:
+            parked.append(exchange)
+
+    async with serving(handler) as (_, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        post = b"POST / HTTP/1.1\r\ncontent-length: 0\r\n\r\n"
+        writer.write(post)
+        assert (await asyncio.wait_for(reader.readuntil(b"taken"), 5)).startswith(b"HTTP/1.1 202")
+        writer.write(post + b"GET / HTTP/1.1\r\n\r\n")
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(reader.readexactly(1), 0.05)
+        parked[0].respond(200, (), b"next")
+        together = await asyncio.wait_for(reader.readuntil(b"next"), 5)
+        assert together.index(b"202 Accepted") < together.index(b"200 OK")
+        writer.close()
+
+
+async def test_a_header_with_a_line_break_is_refused_before_anything_is_sent(caplog: pytest.LogCaptureFixture) -> None:
+    def handler(exchange: Exchange) -> None:
+        exchange.respond(200, ((b"x-name", b"value\r\nx-forged: yes"),))
+
+    async with serving(handler) as (_, port):
+        answer = await talk(port, LAST)
+
+    assert b"x-forged" not in answer
+    assert "holds a line break" in caplog.text
+
+
 async def test_an_exchange_is_answered_only_once() -> None:
     failures: list[Exception] = []
 

@@ -67,6 +67,8 @@ class Connection(asyncio.Protocol):
         self._refusal: tuple[int, bytes] | None = None
         self._is_paused = False
         self._writable: asyncio.Event | None = None
+        self._held = b""
+        """An answer that waits for the next one."""
         self._is_over = False
         """Nothing that the peer sends from here on is read."""
         self.phase = Phase.IDLE
@@ -97,6 +99,8 @@ class Connection(asyncio.Protocol):
             if self._head_size > 2 * self._server.limits.head_bytes:
                 self._refuse(431, b"request line and headers are too large")
         self._refuse_if_asked()
+        if self._held and self._current is None:  # no request was sent ahead: nothing to wait for
+            self.send(b"")
 
     def eof_received(self) -> bool:
         return False
@@ -266,12 +270,20 @@ class Connection(asyncio.Protocol):
         return self._current is not None or self._incoming is not None
 
     def send(self, data: bytes) -> None:
+        if self._held:
+            data, self._held = self._held + data, b""
         if self._transport is not None:
             self._transport.write(data)
 
     def send_all(self, parts: Sequence[bytes]) -> None:
+        if self._held:
+            self.send(b"")
         if self._transport is not None:
             self._transport.writelines(parts)
+
+    def send_later(self, data: bytes) -> None:
+        """Hold an answer given while requests are parsed, until the next one goes out or none was sent ahead."""
+        self._held += data
 
     async def can_send(self) -> None:
         """Return when the peer has taken enough; raises ConnectionResetError when it is gone."""
@@ -296,6 +308,8 @@ class Connection(asyncio.Protocol):
 
     def close(self) -> None:
         """Hang up once all that was written is sent."""
+        if self._held:
+            self.send(b"")
         if self._transport is not None:
             self._transport.close()
 

@@ -26,6 +26,8 @@ class Peer(Protocol):
 
     def send(self, data: bytes) -> None: ...
 
+    def send_later(self, data: bytes) -> None: ...
+
     def send_all(self, parts: Sequence[bytes]) -> None: ...
 
     async def can_send(self) -> None: ...
@@ -92,11 +94,14 @@ class Exchange:
             self._listeners = []
         self._listeners.append(callback)
 
-    def respond(self, status: int, headers: Headers = (), body: bytes = b"") -> None:
+    def respond(self, status: int, headers: Headers = (), body: bytes = b"", *, may_wait: bool = False) -> None:
         """Send the whole answer. A peer that has gone away is answered into the void.
+
+        With `may_wait` it travels together with the next answer, if the peer has sent its next request ahead.
 
         Raises:
             RuntimeError: it was answered already.
+            ValueError: a header holds a line break, which would let its author write the rest of the answer.
         """
         self._answer_once()
         if self.closed:
@@ -104,6 +109,8 @@ class Exchange:
         head = self._head(status, headers, None if status in _BODILESS else len(body))
         if self.method == "HEAD" or not body or status in _BODILESS:
             self._peer.send(head)
+        elif may_wait and len(body) <= _ONE_WRITE_BYTES:
+            self._peer.send_later(head + body)
         elif len(body) <= _ONE_WRITE_BYTES:
             self._peer.send(head + body)
         else:
@@ -142,6 +149,8 @@ class Exchange:
     def _head(self, status: int, headers: Headers, length: int | None) -> bytes:
         parts = [STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status]
         for name, value in headers:
+            if b"\n" in value or b"\r" in value:
+                raise ValueError(f"the value of {name!r} holds a line break: {value!r}")
             parts.append(b"%s: %s\r\n" % (name, value))
         if length is not None:
             parts.append(b"content-length: %d\r\n" % length)

@@ -85,7 +85,7 @@ def _respond(environment: Environment, exchange: Exchange) -> None:
         _refuse(exchange, 413, "RequestEntityTooLarge", text)
     else:
         environment.runtime_said(RuntimeResponded(exchange.body))
-        exchange.respond(202, _JSON, _ACCEPTED)
+        exchange.respond(202, _JSON, _ACCEPTED, may_wait=True)
 
 
 def _report_error(environment: Environment, exchange: Exchange) -> None:
