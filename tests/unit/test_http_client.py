@@ -14,7 +14,7 @@ async def test_connections_are_kept_and_used_again() -> None:
     peers: set[int] = set()
 
     def handler(exchange: Exchange) -> None:
-        peers.add(id(exchange._peer))
+        peers.add(id(exchange._connection))
         exchange.respond(200, ((b"X-Name", b"v"),), exchange.method.encode() + exchange.body)
 
     async with Server(handler) as server:
@@ -36,7 +36,7 @@ async def test_a_server_that_hangs_up_is_an_error_and_not_a_retry() -> None:
     def handler(exchange: Exchange) -> None:
         nonlocal calls
         calls += 1
-        exchange._peer.abort()
+        exchange._connection.abort()
 
     async with Server(handler) as server:
         port = (await server.listen("127.0.0.1", 0)).address[1]

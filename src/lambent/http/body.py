@@ -1,106 +1,79 @@
-"""Bodies that do not fit in one piece: read as they come, written as the peer takes them."""
+"""A body that is read while it arrives: what both ends of a connection hand to whoever wants it in pieces."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Protocol, Self
+from collections.abc import AsyncIterator, Callable
 
-_BUFFERED_BYTES = 256 * 1024
-"""Received and not yet read: beyond this the peer is made to wait."""
+from lambent.http.wire import Header
 
-
-class Sender(Protocol):
-    def send(self, data: bytes) -> None: ...
-
-    def send_all(self, parts: Sequence[bytes]) -> None: ...
-
-    async def can_send(self) -> None: ...
-
-    def answered(self) -> None: ...
-
-    def abort(self) -> None: ...
+HELD_BYTES = 256 * 1024
+"""More than this unread, and the connection stops reading from the peer."""
 
 
-class BodyReader:
-    """A request body as an async iterator of chunks. `trailers` is complete after the end."""
+class BodyReader(AsyncIterator[bytes]):
+    """The pieces of one body, in order, as they arrive. For one task; `trailers` is complete after the last piece.
 
-    def __init__(self, pause: Callable[[], None], resume: Callable[[], None]) -> None:
-        self.trailers: list[tuple[bytes, bytes]] = []
+    Iterating raises ConnectionError when the peer goes away, or breaks the protocol, before the body's end.
+    """
+
+    __slots__ = ("_awaited", "_chunks", "_ended", "_error", "_held_bytes", "_is_discarding", "_on_room", "trailers")
+
+    def __init__(self, trailers: list[Header], on_room: Callable[[], None]) -> None:
+        self.trailers = trailers
+        self._on_room = on_room  # called when someone waits for more, so when there is room for it
         self._chunks: deque[bytes] = deque()
-        self._size = 0
-        self._is_ended = False
-        self._error: Exception | None = None
-        self._arrived = asyncio.Event()
-        self._pause = pause
-        self._resume = resume
-
-    def __aiter__(self) -> Self:
-        return self
+        self._held_bytes = 0
+        self._ended = False
+        self._error: ConnectionError | None = None
+        self._is_discarding = False
+        self._awaited: asyncio.Future[None] | None = None
 
     async def __anext__(self) -> bytes:
-        """Raises ConnectionResetError when the peer goes away before the end."""
         while not self._chunks:
             if self._error is not None:
                 raise self._error
-            if self._is_ended:
+            if self._ended:
                 raise StopAsyncIteration
-            self._arrived.clear()
-            await self._arrived.wait()
-        chunk = self._chunks.popleft()
-        self._size -= len(chunk)
-        if self._size < _BUFFERED_BYTES:
-            self._resume()
-        return chunk
+            self._awaited = asyncio.get_running_loop().create_future()
+            self._on_room()
+            await self._awaited
+        data = self._chunks.popleft()
+        self._held_bytes -= len(data)
+        return data
 
-    def feed(self, chunk: bytes) -> None:
-        self._chunks.append(chunk)
-        self._size += len(chunk)
-        if self._size >= _BUFFERED_BYTES:
-            self._pause()
-        self._arrived.set()
+    @property
+    def is_full(self) -> bool:
+        return self._held_bytes > HELD_BYTES
+
+    @property
+    def is_awaited(self) -> bool:
+        return self._awaited is not None
+
+    def feed(self, data: bytes) -> None:
+        if not self._is_discarding:
+            self._chunks.append(data)
+            self._held_bytes += len(data)
+            self._wake()
 
     def end(self) -> None:
-        self._is_ended = True
-        self._arrived.set()
+        self._ended = True
+        self._wake()
 
-    def fail(self, error: Exception) -> None:
-        if not self._is_ended:
+    def fail(self, error: ConnectionError) -> None:
+        """No more will come; what has arrived can still be read."""
+        if not self._ended and self._error is None:
             self._error = error
-            self._arrived.set()
+            self._wake()
 
+    def discard(self) -> None:
+        """Nobody will read the rest: let it pass without keeping it."""
+        self._is_discarding = True
+        self._chunks.clear()
+        self._held_bytes = 0
 
-class BodyWriter:
-    """The body of a streamed answer."""
-
-    def __init__(self, sender: Sender, *, is_chunked: bool, is_silent: bool) -> None:
-        self._sender = sender
-        self._is_chunked = is_chunked
-        self._is_silent = is_silent
-        self._is_closed = False
-
-    async def write(self, data: bytes) -> None:
-        """Send one chunk; returns when the peer keeps up. Raises ConnectionResetError when it is gone."""
-        if data and not self._is_silent:
-            if self._is_chunked:
-                self._sender.send_all((b"%x\r\n" % len(data), data, b"\r\n"))
-            else:
-                self._sender.send(data)
-        await self._sender.can_send()
-
-    async def close(self, trailers: Sequence[tuple[bytes, bytes]] = ()) -> None:
-        """End the answer; trailers reach only those who speak HTTP/1.1."""
-        if self._is_closed:
-            return
-        self._is_closed = True
-        if self._is_chunked and not self._is_silent:
-            lines = b"".join(b"%s: %s\r\n" % trailer for trailer in trailers)
-            self._sender.send(b"0\r\n" + lines + b"\r\n")
-        self._sender.answered()
-
-    def abort(self) -> None:
-        """Break the connection, so that nobody takes the answer for complete."""
-        if not self._is_closed:
-            self._is_closed = True
-            self._sender.abort()
+    def _wake(self) -> None:
+        awaited, self._awaited = self._awaited, None
+        if awaited is not None and not awaited.done():
+            awaited.set_result(None)

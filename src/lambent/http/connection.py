@@ -1,120 +1,142 @@
-"""One connection of the server: bytes in, exchanges out one after the other, answers back in the same order.
+"""One connection of the server: bytes become exchanges, one of which at a time is being answered.
 
-No task runs per connection or per request: the parser calls, the handler is called, the answer is written. A request
-that arrives while its predecessor is unanswered waits in line, and when the line is long the peer waits too.
+Requests that are sent ahead wait parsed, and their handlers are called in turn: answers need no reordering, and a
+request sees the effects of the one before it. Backlog, unread bodies and unread answers stop the reading.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from enum import Enum, auto
-from typing import Protocol, cast
+from typing import cast
 
 import httptools
 
+from lambent.http import wire
 from lambent.http.body import BodyReader
-from lambent.http.exchange import Exchange
+from lambent.http.exchange import Exchange, Handler, Peer
 from lambent.http.limits import Limits
+from lambent.http.wire import Header
 
 log = logging.getLogger(__name__)
 
-Handler = Callable[[Exchange], None]
-Streams = Callable[[str, bytes], bool]
+READ_BYTES = 256 * 1024
+"""More than an event loop reads at once."""
+BACKLOG = 32
+"""With this many requests waiting, reading stops."""
+PROGRESS_BYTES = 16 * 1024
+"""What must arrive of a body within `body_timeout_s`, unless it ends before."""
+LINGER_S = 5.0
+"""How long a refused peer may go on sending: closing at once could destroy the answer (RFC 9112 §9.6)."""
 
-_LINE_MAXIMUM = 16
-"""Requests that may wait behind an unanswered one."""
-
-
-class Registry(Protocol):
-    """The server, as its connections know it."""
-
-    handler: Handler
-    limits: Limits
-    streams: Streams | None
-    is_draining: bool
-
-    def opened(self, connection: Connection) -> None: ...
-
-    def closed(self, connection: Connection) -> None: ...
+_METHODS = {name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")}
+_READ_BY_THE_ENGINE = frozenset((b"host", b"connection", b"content-length", b"expect"))
 
 
-class Phase(Enum):
-    """What a connection waits for; each has its own timeout."""
+class Refused(Exception):
+    """The request cannot be served; the engine answers it itself and hangs up."""
 
-    IDLE = auto()
-    HEAD = auto()
-    BODY = auto()
-    ANSWER = auto()
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+
+
+class _Deaf:
+    """Takes the parser's place when nothing that arrives is of interest any more."""
+
+    def feed_data(self, data: bytes) -> None:
+        pass
 
 
 class Connection(asyncio.Protocol):
-    def __init__(self, server: Registry) -> None:
-        self._server = server
-        self._loop = asyncio.get_running_loop()
-        self._parser = httptools.HttpRequestParser(self)
-        self._transport: asyncio.Transport | None = None
-        self._current: Exchange | None = None
-        self._line: deque[Exchange] = deque()
-        self._incoming: Exchange | None = None
-        self._chunks: list[bytes] = []
+    """`on_lost` is called once, when the connection is gone."""
+
+    def __init__(
+        self,
+        handler: Handler,
+        limits: Limits,
+        streams: Callable[[str, bytes], bool] | None,
+        on_made: Callable[[Connection], None],
+        on_lost: Callable[[Connection], None],
+    ) -> None:
+        self._handler = handler
+        self._limits = limits
+        self._streams = streams
+        self._on_made = on_made
+        self._on_lost = on_lost
+        self.peer: Peer = None
+        self._transport: asyncio.Transport
+        self._parser: httptools.HttpRequestParser | _Deaf = httptools.HttpRequestParser(self)
+        # The request being parsed: its head, then the exchange whose body arrives.
+        self._in_head = False
         self._target = b""
-        self._headers: list[tuple[bytes, bytes]] = []
-        self._head_size = 0
-        self._body_size = 0
-        self._refusal: tuple[int, bytes] | None = None
+        self._fields: list[Header] = []
+        self._head_bytes = 0
+        self._reading: Exchange | None = None
+        self._chunks: list[bytes] = []
+        self._body_bytes = 0
+        self._awaits_continue = False
+        # Those parsed: one being answered, others behind it, perhaps a refusal of what came last.
+        self._active: Exchange | None = None
+        self._waiting: deque[Exchange] = deque()
+        self._is_advancing = False
+        self._is_in_handler = False
+        self._held = b""  # an answer that waits for the next one, to be written together
+        self._refusal: Refused | None = None
+        # The connection as a whole.
+        self._requests = 0
+        self._is_draining = False
+        self._is_closing = False
         self._is_paused = False
         self._writable: asyncio.Event | None = None
-        self._held = b""
-        """An answer that waits for the next one."""
-        self._is_over = False
-        """Nothing that the peer sends from here on is read."""
-        self.phase = Phase.IDLE
-        self.since_s = self._loop.time()
 
-    # The transport calls --------------------------------------------------------------------------------------------
+    # The transport's side
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self._server.opened(self)
+        self.peer = transport.get_extra_info("peername")
+        self._on_made(self)
 
     def data_received(self, data: bytes) -> None:
-        if self._is_over:
-            return
-        if self.phase is Phase.IDLE:
-            self._enter(Phase.HEAD)
-        elif self.phase is Phase.BODY:
-            self.since_s = self._loop.time()
+        requests = self._requests
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._is_over = True  # we speak nothing else: what follows is not read
+        except httptools.HttpParserUpgrade as exc:
+            self._read_on_without_upgrade(data[exc.args[0] :])
+        except httptools.HttpParserCallbackError as exc:
+            if not isinstance(exc.__context__, Refused):
+                raise
+            self._refuse(exc.__context__)
         except httptools.HttpParserError as exc:
-            self._refuse(*(self._refusal or (400, f"malformed request: {exc}".encode())))
-            return
-        if self.phase is Phase.HEAD:
-            self._head_size += len(data)  # an endless head gives the parser nothing to call back for
-            if self._head_size > 2 * self._server.limits.head_bytes:
-                self._refuse(431, b"request line and headers are too large")
-        self._refuse_if_asked()
-        if self._held and self._current is None:  # no request was sent ahead: nothing to wait for
-            self.send(b"")
+            self._refuse(Refused(400, f"Malformed HTTP request: {exc}"))
+        if self._held and self._active is None:
+            self._write(b"")  # no request was sent ahead: nothing to wait for
+        if self._in_head:
+            is_continued = requests == self._requests
+            self._head_bytes += len(data) if is_continued else _head_size(self._target, self._fields)
+            if self._head_bytes > self._limits.head_bytes:
+                self._refuse(_head_too_large(self._limits))
 
-    def eof_received(self) -> bool:
-        return False
+    def eof_received(self) -> None:
+        """Half-closed is closed: otherwise nothing would tell a parked answer that its reader is gone."""
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._transport = None
-        lost = [exchange for exchange in (self._current, *self._line, self._incoming) if exchange is not None]
-        self._current = self._incoming = None
-        self._line.clear()
+        self._is_closing = True
+        self._parser = _Deaf()  # the parser and its callbacks refer to each other
+        self._waiting.clear()
         if self._writable is not None:
             self._writable.set()
-        self._server.closed(self)
-        for exchange in dict.fromkeys(lost):
-            exchange.lost()
+        reading, self._reading = self._reading, None
+        if reading is not None and reading.body_reader is not None:
+            reading.body_reader.fail(ConnectionResetError("the peer went away before the end of its request"))
+        active, self._active = self._active, None
+        if active is not None:
+            active.abandon()
+        self._on_lost(self)
 
     def pause_writing(self) -> None:
         self._writable = asyncio.Event()
@@ -123,206 +145,373 @@ class Connection(asyncio.Protocol):
         if self._writable is not None:
             self._writable.set()
             self._writable = None
+        self._advance()
 
-    # The parser calls -------------------------------------------------------------------------------------------------
-
-    def on_message_begin(self) -> None:
-        self._target, self._headers, self._chunks = b"", [], []
-        self._head_size = self._body_size = 0
+    # The parser's side
 
     def on_url(self, url: bytes) -> None:
-        self._target += url
-        self._count_head(len(url))
+        if self._in_head:
+            self._target += url
+        else:
+            self._in_head = True
+            self._requests += 1
+            self._target = url
+            self._fields = []
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        incoming = self._incoming
-        if incoming is not None and incoming.body_reader is not None:
-            incoming.body_reader.trailers.append((name.lower(), value))
-            return
-        self._headers.append((name.lower(), value))
-        self._count_head(len(name) + len(value) + 4)
+        self._fields.append((name.lower(), value.strip()))
 
     def on_headers_complete(self) -> None:
-        method = self._parser.get_method().decode("ascii")
-        path = self._target.partition(b"?")[0]
-        streams = self._server.streams
-        reader = None
-        if streams is not None and streams(method, path):
-            reader = BodyReader(self._pause, self._resume)
-        version = self._parser.get_http_version()
-        exchange = self._incoming = Exchange(self, method, self._target, self._headers, version, reader)
-        if not self._parser.should_keep_alive():
-            exchange.keeps_alive = False
-        length = exchange.header(b"content-length")
-        if length is not None and reader is None and int(length) > self._server.limits.body_bytes:
-            self._refusal = (413, b"request body is too large")
-            return
-        self._enter(Phase.BODY)
-        if (
-            (exchange.header(b"expect") or b"").lower() == b"100-continue"
-            and self._transport is not None
-            and self._current is None
-        ):
-            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        if reader is not None:
-            self._queue(exchange)
+        parser, limits, fields = cast(httptools.HttpRequestParser, self._parser), self._limits, self._fields
+        self._in_head = False
+        if self._head_bytes + READ_BYTES > limits.head_bytes and _head_size(self._target, fields) > limits.head_bytes:
+            raise _head_too_large(limits)
+        self._head_bytes = 0
+        method = _METHODS.get(parser.get_method())
+        if method is None:
+            raise Refused(501, "Method not implemented")
+        if parser.should_upgrade():
+            return  # the parser now takes this request for its last one: see _read_on_without_upgrade
+        exchange = Exchange(self, method, self._target, fields)
+        self._fields = exchange.trailers
+        self._body_bytes = 0
+        if self._streams is not None and self._streams(method, exchange.path):
+            exchange.body_reader = BodyReader(exchange.trailers, self._make_room)
+        self._obey_headers(exchange, parser)
+        self._reading = exchange
+        if exchange.body_reader is not None:
+            self._enqueue(exchange)
+        elif self._awaits_continue:
+            self._invite_body()
 
-    def on_body(self, body: bytes) -> None:
-        incoming = self._incoming
-        if incoming is None or self._refusal is not None:
-            return
-        if incoming.body_reader is not None:
-            incoming.body_reader.feed(body)
-            return
-        self._body_size += len(body)
-        if self._body_size > self._server.limits.body_bytes:
-            self._refusal = (413, b"request body is too large")
-            return
-        self._chunks.append(body)
+    def on_body(self, data: bytes) -> None:
+        self._awaits_continue = False
+        self._body_bytes += len(data)
+        exchange = self._reading
+        if exchange is not None and exchange.body_reader is not None:
+            exchange.body_reader.feed(data)
+            if exchange.body_reader.is_full:
+                self._pause_reading()
+        elif self._body_bytes > self._limits.body_bytes:
+            raise _body_too_large(self._limits)
+        else:
+            self._chunks.append(data)
 
     def on_message_complete(self) -> None:
-        exchange, self._incoming = self._incoming, None
-        if exchange is None or self._refusal is not None or self._is_over:
+        exchange = self._reading
+        if exchange is None:
             return
-        self._is_over = not exchange.keeps_alive
-        self._enter(Phase.IDLE if exchange.is_answered and not self._line else Phase.ANSWER)
+        self._reading = None
+        self._awaits_continue = False
         if exchange.body_reader is not None:
             exchange.body_reader.end()
-            if exchange.is_answered:
-                self._next()
-            return
-        chunks = self._chunks
-        exchange.body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        self._chunks = []
-        self._queue(exchange)
+        else:
+            if self._chunks:
+                exchange.body = b"".join(self._chunks)  # of one chunk, the chunk itself
+                self._chunks = []
+            self._enqueue(exchange)
 
-    def _count_head(self, size: int) -> None:
-        self._head_size += size
-        if self._head_size > self._server.limits.head_bytes:
-            self._refusal = (431, b"request line and headers are too large")
+    def _obey_headers(self, exchange: Exchange, parser: httptools.HttpRequestParser) -> None:
+        hosts = 0
+        is_persistent = exchange.is_persistent = parser.should_keep_alive()
+        names_connection = False
+        for name, value in exchange.headers:
+            if name in _READ_BY_THE_ENGINE:
+                if name == b"host":
+                    hosts += 1
+                elif name == b"connection":
+                    names_connection = True
+                elif name == b"content-length":
+                    if int(value) > self._limits.body_bytes and exchange.body_reader is None:
+                        raise _body_too_large(self._limits)
+                elif value.lower() == b"100-continue":
+                    self._awaits_continue = True
+                else:
+                    raise Refused(417, "The only expectation that is met is 100-continue")
+        if hosts > 1:
+            raise Refused(400, "A request has one Host header")
+        if names_connection or not is_persistent:  # persistent without saying so is HTTP/1.1: no need to ask
+            version = parser.get_http_version()
+            if version == "1.0":
+                exchange.is_version_1_0 = True
+                self._awaits_continue = False
+            elif version != "1.1":
+                raise Refused(505, "Only HTTP/1.0 and HTTP/1.1 are spoken here")
 
-    # One exchange after the other -------------------------------------------------------------------------------------
+    def _read_on_without_upgrade(self, rest: bytes) -> None:
+        """Replay the head without its wish for another protocol.
 
-    def _queue(self, exchange: Exchange) -> None:
-        if self._current is None:
+        A server may ignore that wish, but the parser cannot: it skips the body and stops. Java's HttpClient asks for
+        h2c on every first request, with or without a body.
+        """
+        parser = cast(httptools.HttpRequestParser, self._parser)
+        first_line = b"%b %b HTTP/%b\r\n" % (parser.get_method(), self._target, parser.get_http_version().encode())
+        fields = [field for field in self._fields if field[0] != b"upgrade"]
+        self._parser = httptools.HttpRequestParser(self)
+        self.data_received(wire.head(first_line, fields, b"") + rest)
+
+    # Taking turns
+
+    def _enqueue(self, exchange: Exchange) -> None:
+        if self._active is None and not self._waiting and self._writable is None and not self._is_closing:
             self._begin(exchange)
-            return
-        self._line.append(exchange)
-        if len(self._line) >= _LINE_MAXIMUM:
-            self._pause()
+        elif not self._is_closing:
+            self._waiting.append(exchange)
+            if self._backlog_is_full():
+                self._pause_reading()
 
     def _begin(self, exchange: Exchange) -> None:
-        self._current = exchange
+        self._active = exchange
+        self._is_in_handler = True
         try:
-            self._server.handler(exchange)
+            self._handler(exchange)
         except Exception:
-            log.exception("http.handler_failed", extra={"method": exchange.method, "target": exchange.target})
-            if exchange.is_answered:
-                self.abort()
-            else:
-                exchange.respond(500, ((b"content-type", b"application/json"),), b'{"message":"internal error"}')
+            log.exception("http.handler_failed", extra={"path": exchange.path.decode("latin-1")})
+            self._answer_for_failed_handler(exchange)
+        self._is_in_handler = False
 
-    def answered(self) -> None:
-        """The current exchange has its whole answer: on to the next one, or to the end."""
-        current = self._current
-        is_read = current is None or self._incoming is not current
-        is_last = current is not None and not current.keeps_alive
-        if is_last or not is_read or (self._server.is_draining and not self._line):
-            # An answer before the end of a streamed body: what is left of it could not be told from a request.
-            self.close()
+    def _advance(self) -> None:
+        """Call the handlers of those waiting, as long as each answers at once; then whatever had to wait for that."""
+        if self._is_advancing:
             return
-        self._next()
+        self._is_advancing = True
+        while self._waiting and self._active is None and self._writable is None and not self._is_closing:
+            self._begin(self._waiting.popleft())
+        self._is_advancing = False
+        if self._active is None and not self._waiting and not self._is_closing:
+            if self._held:
+                self._write(b"")
+            if self._refusal is not None:
+                self._send_refusal(self._refusal)
+            elif self._awaits_continue:
+                self._invite_body()
+        if self._is_paused:
+            self._resume_reading()
 
-    def _next(self) -> None:
-        self._current = None
-        if self._line:
-            exchange = self._line.popleft()
-            self._resume()
-            self._begin(exchange)
-        elif self._incoming is None:
-            self._enter(Phase.IDLE)
-
-    def _refuse(self, status: int, message: bytes) -> None:
-        """Answer what cannot be understood or accepted, and hang up. Earlier answers still pending are lost with it."""
-        self._is_over = True
-        if self._transport is None or self._transport.is_closing():
-            return
-        if self._current is None:
-            exchange = self._current = Exchange(self, "GET", b"", [], "1.1")
-            exchange.keeps_alive = False
-            message = message.replace(b"\\", b"").replace(b'"', b"'")
-            exchange.respond(status, ((b"content-type", b"application/json"),), b'{"message":"%s"}' % message)
-        else:
-            self.close()
-
-    def _refuse_if_asked(self) -> None:
-        if self._refusal is not None:
-            self._refuse(*self._refusal)
-
-    def _enter(self, phase: Phase) -> None:
-        self.phase = phase
-        self.since_s = self._loop.time()
-
-    # What exchanges and the server call -------------------------------------------------------------------------------
-
-    @property
-    def is_busy(self) -> bool:
-        return self._current is not None or self._incoming is not None
-
-    def send(self, data: bytes) -> None:
-        if self._held:
-            data, self._held = self._held + data, b""
-        if self._transport is not None:
-            self._transport.write(data)
-
-    def send_all(self, parts: Sequence[bytes]) -> None:
-        if self._held:
-            self.send(b"")
-        if self._transport is not None:
-            self._transport.writelines(parts)
-
-    def send_later(self, data: bytes) -> None:
-        """Hold an answer given while requests are parsed, until the next one goes out or none was sent ahead."""
-        self._held += data
-
-    async def can_send(self) -> None:
-        """Return when the peer has taken enough; raises ConnectionResetError when it is gone."""
-        if self._writable is not None:
-            await self._writable.wait()
-        if self._transport is None:
-            raise ConnectionResetError("the peer went away")
-
-    def end_soon(self) -> None:
-        """Hang up now if nothing is in flight, else with the answer to it."""
-        if not self.is_busy:
-            self.close()
-        elif self._current is not None and not self._line:
-            self._current.keeps_alive = False
-
-    def time_out(self) -> None:
-        """Too slow: a peer in the middle of a request is told so."""
-        if self.phase in (Phase.HEAD, Phase.BODY) and self._current is None:
-            self._refuse(408, b"the request took too long to arrive")
-        else:
+    def _answer_for_failed_handler(self, exchange: Exchange) -> None:
+        if exchange.is_started and not exchange.is_answered:
             self.abort()
+        elif not exchange.is_answered:
+            exchange.respond(500, _JSON, _message("Internal server error"))
 
-    def close(self) -> None:
-        """Hang up once all that was written is sent."""
-        if self._held:
-            self.send(b"")
-        if self._transport is not None:
-            self._transport.close()
+    def _backlog_is_full(self) -> bool:
+        waiting = self._waiting
+        return len(waiting) >= BACKLOG or (bool(waiting) and sum(len(each.body) for each in waiting) > READ_BYTES)
 
-    def abort(self) -> None:
-        if self._transport is not None:
-            self._transport.abort()
-
-    def _pause(self) -> None:
-        if not self._is_paused and self._transport is not None:
+    def _pause_reading(self) -> None:
+        if not self._is_paused and not self._is_closing:
             self._is_paused = True
             self._transport.pause_reading()
 
-    def _resume(self) -> None:
-        if self._is_paused and self._transport is not None:
+    def _resume_reading(self) -> None:
+        reader = self._reading.body_reader if self._reading is not None else None
+        if self._is_paused and not self._backlog_is_full() and not (reader is not None and reader.is_full):
             self._is_paused = False
             self._transport.resume_reading()
+
+    def _make_room(self) -> None:
+        """Someone has read all there is of a body and waits for more."""
+        self._resume_reading()
+        exchange = self._reading
+        if self._awaits_continue and exchange is self._active and exchange is not None and not exchange.is_started:
+            self._awaits_continue = False
+            self._write(wire.CONTINUE)
+
+    def _invite_body(self) -> None:
+        """Say 100 Continue, unless the answers before it are still to be written, or a reader will say when."""
+        if self._active is None and not self._waiting and self._reading is not None and not self._reading.body_reader:
+            self._awaits_continue = False
+            self._write(wire.CONTINUE)
+
+    # Answering
+
+    def send_answer(
+        self, exchange: Exchange, status: int, headers: Sequence[Header], body: bytes, may_wait: bool
+    ) -> None:
+        carries_body = wire.has_body(status)
+        framing = b"content-length: %d\r\n" % len(body) if carries_body else b""
+        head = wire.head(wire.status_line(status), headers, framing + self._last_lines(exchange))
+        exchange.is_answered = True
+        if not carries_body or exchange.method == "HEAD":
+            self._write(head)
+        elif len(body) > wire.JOINED_BYTES:
+            self._write_all((head, body))
+        elif may_wait and self._is_in_handler and exchange.is_persistent:
+            self._held += head + body
+        else:
+            self._write(head + body)
+        self._settle(exchange)
+
+    def send_head(self, exchange: Exchange, status: int, headers: Sequence[Header]) -> None:
+        carries_body = wire.has_body(status)
+        if exchange.is_version_1_0:
+            exchange.is_persistent = False  # without chunks, the end of the connection is the end of the body
+        framing = b"transfer-encoding: chunked\r\n" if carries_body and not exchange.is_version_1_0 else b""
+        head = wire.head(wire.status_line(status), headers, framing + self._last_lines(exchange))
+        exchange.is_started = True
+        exchange.sends_body = carries_body and exchange.method != "HEAD"
+        self._write(head)
+
+    def send_chunk(self, exchange: Exchange, data: bytes) -> None:
+        if exchange.sends_body:
+            self._write_all((data,) if exchange.is_version_1_0 else wire.chunk(data))
+
+    def send_end(self, exchange: Exchange, trailers: Sequence[Header]) -> None:
+        end = wire.trailers(trailers)
+        exchange.is_answered = True
+        if exchange.sends_body and not exchange.is_version_1_0:
+            self._write(end)
+        self._settle(exchange)
+
+    async def flushed(self) -> None:
+        if self._writable is not None:
+            await self._writable.wait()
+
+    def _last_lines(self, exchange: Exchange) -> bytes:
+        """What the answer says about the connection's future, which is decided here; and the date."""
+        if self._is_draining and not self._waiting:
+            exchange.is_persistent = False
+        if self._awaits_continue and exchange is self._reading:
+            exchange.is_persistent = False  # nobody can tell whether the body that was not invited will come
+        if not exchange.is_persistent:
+            return b"connection: close\r\n" + wire.date_line()
+        if exchange.is_version_1_0:
+            return b"connection: keep-alive\r\n" + wire.date_line()
+        return wire.date_line()
+
+    def _write(self, data: bytes) -> None:
+        if self._held:
+            data, self._held = self._held + data, b""
+        if not self._is_closing:
+            self._transport.write(data)
+
+    def _write_all(self, parts: Sequence[bytes]) -> None:
+        if self._held:
+            self._write(b"")
+        if not self._is_closing:
+            self._transport.writelines(parts)
+
+    def _settle(self, exchange: Exchange) -> None:
+        """The answer is written: on with the next, or with the end."""
+        self._active = None
+        if exchange is self._reading and exchange.body_reader is not None:
+            exchange.body_reader.discard()
+        if not exchange.is_persistent:
+            self._hang_up()
+        elif self._waiting or self._refusal is not None or self._awaits_continue or self._is_paused:
+            self._advance()
+
+    def _refuse(self, refused: Refused) -> None:
+        """Hear no more of this peer; tell it why once all before is answered."""
+        if self._is_closing:
+            return
+        self._parser = _Deaf()
+        self._in_head = self._awaits_continue = False
+        self._chunks = []
+        reading, self._reading = self._reading, None
+        last = self._waiting[-1] if self._waiting else self._active
+        if reading is None and last is not None and not last.is_persistent:
+            return  # it had said that this was its last request: what follows is nothing
+        if reading is not None and reading.body_reader is not None:
+            reading.body_reader.fail(ConnectionAbortedError(refused.message))
+            if reading is not last:
+                pass  # answered before its body ended
+            elif reading is not self._active:
+                self._waiting.pop()
+            elif reading.is_started:
+                self.abort()
+                return
+            else:
+                self._active = None
+                reading.abandon()
+        self._refusal = refused
+        self._advance()
+
+    def _send_refusal(self, refused: Refused) -> None:
+        body = _message(refused.message)
+        framing = b"content-length: %d\r\nconnection: close\r\n" % len(body) + wire.date_line()
+        self._write(wire.head(wire.status_line(refused.status), _JSON, framing) + body)
+        self._linger()
+
+    # The end
+
+    def _hang_up(self) -> None:
+        if self._is_closing:
+            return
+        if self._reading is not None:
+            self._linger()
+        else:
+            if self._held:
+                self._write(b"")
+            self._is_closing = True
+            self._transport.close()
+
+    def _linger(self) -> None:
+        self._is_closing = True
+        self._parser = _Deaf()
+        self._reading = None
+        self._waiting.clear()
+        if self._is_paused:
+            self._is_paused = False
+            self._transport.resume_reading()
+        self._transport.write_eof()
+
+    def abort(self) -> None:
+        self._is_closing = True
+        self._transport.abort()
+
+    def drain(self) -> None:
+        """Close once everything received is answered: at once where that is nothing."""
+        self._is_draining = True
+        if self._active is None and not self._waiting and self._reading is None and not self._in_head:
+            self._hang_up()
+
+    # Time: the server's sweep asks now and then, so that no request pays for a timer
+
+    def patience(self) -> tuple[float | None, tuple[str, int, int]]:
+        """How long this peer may let us wait for what is due now, and a mark that changes when it comes."""
+        limits, requests = self._limits, self._requests
+        unsent = self._transport.get_write_buffer_size()
+        if unsent:
+            return limits.body_timeout_s, ("reading its answer", requests, unsent)
+        if self._is_closing:
+            return LINGER_S, ("going away", requests, 0)
+        if self._reading is not None:
+            is_our_turn = self._is_paused or self._awaits_continue
+            return None if is_our_turn else limits.body_timeout_s, (
+                "body",
+                requests,
+                self._body_bytes // PROGRESS_BYTES,
+            )
+        if self._active is not None or self._waiting:
+            return None, ("answer", requests, 0)
+        if self._in_head or requests == 0:
+            return limits.head_timeout_s, ("head", requests, 0)
+        return limits.idle_timeout_s, ("next request", requests, 0)
+
+    def lose_patience(self) -> None:
+        if self._is_closing or self._transport.get_write_buffer_size():
+            self.abort()
+        elif self._in_head or self._reading is not None:
+            self._refuse(Refused(408, "The request did not arrive in time"))
+        else:
+            self._hang_up()
+
+
+_JSON: Sequence[Header] = ((b"content-type", b"application/json"),)
+
+
+def _message(text: str) -> bytes:
+    return json.dumps({"message": text}).encode()
+
+
+def _head_size(target: bytes, fields: Sequence[Header]) -> int:
+    return len(target) + sum(len(name) + len(value) + 4 for name, value in fields)
+
+
+def _head_too_large(limits: Limits) -> Refused:
+    return Refused(431, f"Request line and headers exceed {limits.head_bytes} bytes")
+
+
+def _body_too_large(limits: Limits) -> Refused:
+    return Refused(413, f"Request body exceeds {limits.body_bytes} bytes")

@@ -1,174 +1,180 @@
-"""One request and the means to answer it."""
+"""One request and the means to answer it, now or any time later. The wire and the order of answers: `connection`."""
 
 from __future__ import annotations
 
-import time
+import logging
 from collections.abc import Callable, Sequence
-from email.utils import formatdate
-from http import HTTPStatus
 from typing import Protocol
 
-from lambent.http.body import BodyReader, BodyWriter
+from lambent.http.body import BodyReader
+from lambent.http.wire import Header, origin_form
 
-Headers = Sequence[tuple[bytes, bytes]]
+log = logging.getLogger(__name__)
 
-_ONE_WRITE_BYTES = 64 * 1024
-"""A body up to this size is copied behind its head: one buffer is cheaper to send than two."""
+Peer = tuple[str, int] | str | None
+"""Address and port, a Unix socket's path (often empty), or None where the kernel tells neither."""
 
-STATUS_LINES = {
-    status.value: b"HTTP/1.1 %d %s\r\n" % (status.value, status.phrase.encode("ascii")) for status in HTTPStatus
-}
-_BODILESS = frozenset((204, 304))
+Handler = Callable[["Exchange"], None]
+"""Called in the event loop, once per request."""
 
 
-class Peer(Protocol):
-    """The connection below an exchange."""
+class Answering(Protocol):
+    """What an exchange needs of its connection."""
 
-    def send(self, data: bytes) -> None: ...
+    peer: Peer
 
-    def send_later(self, data: bytes) -> None: ...
-
-    def send_all(self, parts: Sequence[bytes]) -> None: ...
-
-    async def can_send(self) -> None: ...
-
-    def answered(self) -> None: ...
-
+    def send_answer(
+        self, exchange: Exchange, status: int, headers: Sequence[Header], body: bytes, may_wait: bool
+    ) -> None: ...
+    def send_head(self, exchange: Exchange, status: int, headers: Sequence[Header]) -> None: ...
+    def send_chunk(self, exchange: Exchange, data: bytes) -> None: ...
+    def send_end(self, exchange: Exchange, trailers: Sequence[Header]) -> None: ...
+    async def flushed(self) -> None: ...
     def abort(self) -> None: ...
 
 
 class Exchange:
-    """Header names are lower-case bytes. `body` is whole, unless the server was told to stream it to `body_reader`.
+    """`headers` have lower-case names; `body` is whole, unless the route streams: then it comes by `body_reader`.
 
-    Exactly one of `respond` and `start` answers it, at once or at any time later.
+    The engine writes `content-length`, `transfer-encoding` and `connection` itself: handlers leave them out.
     """
 
     __slots__ = (
-        "_is_answered",
-        "_listeners",
-        "_peer",
+        "_callbacks",
+        "_connection",
         "body",
         "body_reader",
         "closed",
         "headers",
-        "http_version",
-        "keeps_alive",
+        "is_answered",
+        "is_persistent",
+        "is_started",
+        "is_version_1_0",
         "method",
         "path",
         "query",
+        "sends_body",
         "target",
+        "trailers",
     )
 
-    def __init__(
-        self,
-        peer: Peer,
-        method: str,
-        target: bytes,
-        headers: list[tuple[bytes, bytes]],
-        http_version: str,
-        body_reader: BodyReader | None = None,
-    ) -> None:
-        self._peer = peer
-        self._is_answered = False
-        self._listeners: list[Callable[[], None]] | None = None
+    def __init__(self, connection: Answering, method: str, target: bytes, headers: list[Header]) -> None:
+        self._connection = connection
         self.method = method
         self.target = target
-        self.path, _, self.query = target.partition(b"?")
+        self.path, _, self.query = origin_form(target).partition(b"?")
         self.headers = headers
-        self.http_version = http_version
         self.body = b""
-        self.body_reader = body_reader
+        self.trailers: list[Header] = []
+        self.body_reader: BodyReader | None = None
         self.closed = False
-        self.keeps_alive = True
+        """The peer went away before the answer was complete; answering still is harmless."""
+        self.is_answered = False
+        self.is_started = False
+        self.sends_body = False
+        self.is_persistent = True
+        self.is_version_1_0 = False
+        self._callbacks: list[Callable[[], None]] | None = None
+
+    @property
+    def peer(self) -> Peer:
+        return self._connection.peer
 
     def header(self, name: bytes) -> bytes | None:
-        """The first value of a header, by its lower-case name."""
+        """The first value of a header; `name` in lower case."""
         for found, value in self.headers:
             if found == name:
                 return value
         return None
 
-    def on_close(self, callback: Callable[[], None]) -> None:
-        """Call back if the peer goes away before it was answered."""
-        if self._listeners is None:
-            self._listeners = []
-        self._listeners.append(callback)
-
-    def respond(self, status: int, headers: Headers = (), body: bytes = b"", *, may_wait: bool = False) -> None:
-        """Send the whole answer. A peer that has gone away is answered into the void.
+    def respond(
+        self, status: int, headers: Sequence[Header] = (), body: bytes = b"", *, may_wait: bool = False
+    ) -> None:
+        """Answer, exactly once; without effect when the peer has gone.
 
         With `may_wait` it travels together with the next answer, if the peer has sent its next request ahead.
 
         Raises:
-            RuntimeError: it was answered already.
-            ValueError: a header holds a line break, which would let its author write the rest of the answer.
+            RuntimeError: there is an answer already.
+            ValueError: the status has not three digits, or a header holds a line break; nothing was sent.
         """
-        self._answer_once()
+        self._refuse_second_answer()
         if self.closed:
-            return
-        head = self._head(status, headers, None if status in _BODILESS else len(body))
-        if self.method == "HEAD" or not body or status in _BODILESS:
-            self._peer.send(head)
-        elif may_wait and len(body) <= _ONE_WRITE_BYTES:
-            self._peer.send_later(head + body)
-        elif len(body) <= _ONE_WRITE_BYTES:
-            self._peer.send(head + body)
+            self.is_answered = True
         else:
-            self._peer.send_all((head, body))
-        self._peer.answered()
+            self._connection.send_answer(self, status, headers, body, may_wait)
 
-    def start(self, status: int, headers: Headers = ()) -> BodyWriter:
-        """Send the head of a streamed answer; its body goes through the writer, which must be closed or aborted."""
-        self._answer_once()
-        is_chunked = self.http_version != "1.0"
-        if not is_chunked:
-            self.keeps_alive = False  # the end of the connection is the end of the body
-        if not self.closed:
-            coding = ((b"transfer-encoding", b"chunked"),) if is_chunked else ()
-            self._peer.send(self._head(status, (*headers, *coding), None))
-        return BodyWriter(self._peer, is_chunked=is_chunked, is_silent=self.method == "HEAD")
+    def start(self, status: int, headers: Sequence[Header] = ()) -> BodyWriter:
+        """Begin an answer whose body follows in pieces. Raises like `respond`."""
+        self._refuse_second_answer()
+        if self.closed:
+            self.is_started = True
+        else:
+            self._connection.send_head(self, status, headers)
+        return BodyWriter(self, self._connection)
 
-    def lost(self) -> None:
-        """The peer went away; called by the connection."""
+    def _refuse_second_answer(self) -> None:
+        if self.is_answered or self.is_started:
+            raise RuntimeError(f"{self.method} {self.path.decode('latin-1')} has been answered already")
+
+    def on_close(self, callback: Callable[[], None]) -> None:
+        """Call back when the peer goes away before the answer is complete; at once if it has."""
+        if self.closed:
+            callback()
+        elif self._callbacks is None:
+            self._callbacks = [callback]
+        else:
+            self._callbacks.append(callback)
+
+    def abandon(self) -> None:
+        """The connection's word that no answer can reach the peer any more."""
         self.closed = True
-        if self.body_reader is not None:
-            self.body_reader.fail(ConnectionResetError("the peer went away"))
-        if not self._is_answered:
-            for callback in self._listeners or ():
+        callbacks, self._callbacks = self._callbacks, None
+        for callback in callbacks or ():
+            try:
                 callback()
-
-    @property
-    def is_answered(self) -> bool:
-        return self._is_answered
-
-    def _answer_once(self) -> None:
-        if self._is_answered:
-            raise RuntimeError(f"{self.method} {self.target!r} was answered already")
-        self._is_answered = True
-
-    def _head(self, status: int, headers: Headers, length: int | None) -> bytes:
-        parts = [STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status]
-        for name, value in headers:
-            if b"\n" in value or b"\r" in value:
-                raise ValueError(f"the value of {name!r} holds a line break: {value!r}")
-            parts.append(b"%s: %s\r\n" % (name, value))
-        if length is not None:
-            parts.append(b"content-length: %d\r\n" % length)
-        if not self.keeps_alive:
-            parts.append(b"connection: close\r\n")
-        elif self.http_version == "1.0":
-            parts.append(b"connection: keep-alive\r\n")
-        parts.append(_date_line())
-        return b"".join(parts)
+            except Exception:
+                log.exception("http.close_callback_failed", extra={"path": self.path.decode("latin-1")})
 
 
-_date: tuple[int, bytes] = (0, b"")
+class BodyWriter:
+    """The body of an answer, sent piece by piece; to be ended by `close` or `abort`. For one task."""
 
+    __slots__ = ("_connection", "_exchange")
 
-def _date_line() -> bytes:
-    """The Date header and the end of the head, made once a second."""
-    global _date
-    now = int(time.time())
-    if _date[0] != now:
-        _date = (now, b"date: %s\r\n\r\n" % formatdate(now, usegmt=True).encode("ascii"))
-    return _date[1]
+    def __init__(self, exchange: Exchange, connection: Answering) -> None:
+        self._exchange = exchange
+        self._connection = connection
+
+    async def write(self, data: bytes) -> None:
+        """Send one piece and return once the peer has taken enough of what came before.
+
+        Raises:
+            ConnectionError: the peer has gone.
+            RuntimeError: the body has ended.
+        """
+        self._check_open()
+        if data:
+            self._connection.send_chunk(self._exchange, data)
+        await self._connection.flushed()
+        self._check_open()
+
+    async def close(self, trailers: Sequence[Header] = ()) -> None:
+        """End the body; no error if the peer has gone. Trailers reach only those who speak HTTP/1.1."""
+        if self._exchange.closed:
+            self._exchange.is_answered = True
+        elif not self._exchange.is_answered:
+            self._connection.send_end(self._exchange, trailers)
+        await self._connection.flushed()
+
+    def abort(self) -> None:
+        """Cut the connection, so that the peer does not take what it got for the whole."""
+        if not self._exchange.is_answered:
+            self._exchange.is_answered = True
+            self._connection.abort()
+
+    def _check_open(self) -> None:
+        if self._exchange.closed:
+            raise ConnectionResetError("the peer went away before the end of its answer")
+        if self._exchange.is_answered:
+            raise RuntimeError("the body has been ended")

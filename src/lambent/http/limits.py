@@ -1,4 +1,4 @@
-"""What one connection may ask of a server, in bytes and seconds."""
+"""What a server allows its peers."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Whoever goes beyond is answered 431, 413 or 408 and disconnected. A timeout of None waits for ever."""
+    """What a peer may send and how slowly; None for no limit. Lambda allows 1 MiB of request line and headers.
+
+    Whoever goes beyond is answered 431, 413 or 408 and hung up on. `body_bytes` leaves streamed bodies alone.
+
+    `head_timeout_s` counts from the head's first byte, or from the connection's first moment; `idle_timeout_s` between
+    requests; `body_timeout_s` is the longest wait for the next 16 KiB of a body, and for a peer that reads no answer.
+    """
 
     head_bytes: int = 1024 * 1024
-    """Request line and headers together (reference/runtime-api.md §4)."""
-    body_bytes: int = 6 * 1024 * 1024
+    body_bytes: int = 70_167_211
     head_timeout_s: float | None = 30.0
     body_timeout_s: float | None = 30.0
-    """Without one byte of progress, in either direction."""
-    idle_timeout_s: float | None = 75.0
-    """Between two requests of one connection."""
+    idle_timeout_s: float | None = 120.0

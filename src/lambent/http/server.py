@@ -1,123 +1,145 @@
-"""The server: listeners, their connections, and an end that lets what runs come to its own."""
+"""The server: listeners, the connections they brought, and one coarse sweep that ends those too slow."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from lambent.http.connection import Connection, Handler, Phase, Streams
-from lambent.http.exchange import Exchange
+from lambent.http.body import BodyReader
+from lambent.http.connection import LINGER_S, Connection
+from lambent.http.exchange import BodyWriter, Exchange, Handler
 from lambent.http.limits import Limits
 
-__all__ = ["Exchange", "Handler", "Limits", "Listener", "Server", "Streams"]
+__all__ = ["BodyReader", "BodyWriter", "Exchange", "Handler", "Limits", "Listener", "Server"]
 
-_SWEEP_S = 1.0
-"""Timeouts are looked at this often, so that they cost nothing per request."""
+_BACKLOG = 1024
+_SWEEPS_PER_LIMIT = 8
+_SHORTEST_SWEEP_S, _LONGEST_SWEEP_S = 0.02, 1.0
 
 
 class Listener:
-    """One listening socket of a server."""
+    """One listening socket; closing it leaves the connections that it brought."""
 
     def __init__(self, server: asyncio.Server) -> None:
         self._server = server
+        self.address = server.sockets[0].getsockname()
 
     @property
-    def address(self) -> tuple[str, int]:
-        host, port, *_ = self._server.sockets[0].getsockname()
-        return str(host), int(port)
+    def port(self) -> int:
+        return int(self.address[1])
 
     def close(self) -> None:
         self._server.close()
 
 
 class Server:
-    """Calls `handler` in the event loop once per request; leaving it closes every connection.
+    """Serves any number of listeners with one handler. An async context manager; leaving it cuts what still runs.
 
-    `streams` tells for a method and path whether the body is to be streamed: the handler is then called at the end of
-    the head and reads `exchange.body_reader`.
+    `streams` tells by method and path which requests are handled as soon as their head is there, to be read from
+    `exchange.body_reader`; all others are handled when their body is complete.
     """
 
     def __init__(
-        self, handler: Handler, *, limits: Limits | None = None, name: str = "lambent", streams: Streams | None = None
+        self,
+        handler: Handler,
+        *,
+        limits: Limits | None = None,
+        name: str = "lambent",
+        streams: Callable[[str, bytes], bool] | None = None,
     ) -> None:
-        self.handler = handler
-        self.limits = limits or Limits()
         self.name = name
-        self.streams = streams
-        self.is_draining = False
+        self._handler = handler
+        self._limits = limits or Limits()
+        self._streams = streams
         self._listeners: list[Listener] = []
         self._connections: set[Connection] = set()
-        self._sweeper: asyncio.Task[None] | None = None
-        self._one_closed = asyncio.Event()
-        self._timeouts = {
-            Phase.IDLE: self.limits.idle_timeout_s,
-            Phase.HEAD: self.limits.head_timeout_s,
-            Phase.BODY: self.limits.body_timeout_s,
-            Phase.ANSWER: None,
-        }
+        self._is_empty = asyncio.Event()
+        self._is_empty.set()
+        self.is_draining = False
+        self._sweep: asyncio.TimerHandle | None = None
+        self._waits: dict[Connection, tuple[tuple[str, int, int], float]] = {}
+        self._sweep_s = _sweep_interval_s(self._limits)
 
     async def __aenter__(self) -> Self:
-        if any(timeout is not None for timeout in self._timeouts.values()):
-            self._sweeper = asyncio.create_task(self._sweep(), name=f"http sweep {self.name}")
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._sweeper is not None:
-            self._sweeper.cancel()
-        for listener in self._listeners:
-            listener.close()
-        for connection in list(self._connections):
-            connection.close()
+        await self.drain(0)
 
     async def listen(self, host: str, port: int) -> Listener:
-        """Listen on an address of our own. Raises OSError as `bind` does."""
-        return self._keep(await asyncio.get_running_loop().create_server(self._connect, host, port, backlog=1024))
+        """Listen on an address; port 0 takes a free one."""
+        loop = asyncio.get_running_loop()
+        return self._add(await loop.create_server(self._make_connection, host, port, backlog=_BACKLOG))
 
     async def serve_socket(self, sock: socket.socket) -> Listener:
-        """Serve a socket that listens already, perhaps in another network namespace."""
-        return self._keep(await asyncio.get_running_loop().create_server(self._connect, sock=sock))
+        """Take over a bound stream socket, TCP or Unix, perhaps of another network namespace."""
+        loop = asyncio.get_running_loop()
+        if sock.family == socket.AF_UNIX:
+            return self._add(await loop.create_unix_server(self._make_connection, sock=sock, backlog=_BACKLOG))
+        return self._add(await loop.create_server(self._make_connection, sock=sock, backlog=_BACKLOG))
 
     async def drain(self, timeout_s: float) -> None:
-        """Accept nothing more, let the exchanges in flight end (at most `timeout_s`), hang up on all."""
+        """Accept no more, end idle connections, let exchanges in flight end; cut what is left after the time."""
         self.is_draining = True
         for listener in self._listeners:
             listener.close()
         for connection in list(self._connections):
-            connection.end_soon()
+            connection.drain()
         try:
             async with asyncio.timeout(timeout_s):
-                while self._connections:
-                    self._one_closed = asyncio.Event()
-                    await self._one_closed.wait()
+                await self._is_empty.wait()
         except TimeoutError:
             for connection in list(self._connections):
                 connection.abort()
+            await self._is_empty.wait()
 
-    def opened(self, connection: Connection) -> None:
-        self._connections.add(connection)
+    @property
+    def connections(self) -> int:
+        return len(self._connections)
 
-    def closed(self, connection: Connection) -> None:
-        self._connections.discard(connection)
-        self._one_closed.set()
-
-    def _connect(self) -> Connection:
-        return Connection(self)
-
-    def _keep(self, server: asyncio.Server) -> Listener:
+    def _add(self, server: asyncio.Server) -> Listener:
         listener = Listener(server)
         self._listeners.append(listener)
         return listener
 
-    async def _sweep(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            await asyncio.sleep(_SWEEP_S)
-            now_s = loop.time()
-            for connection in list(self._connections):
-                timeout_s = self._timeouts[connection.phase]
-                if timeout_s is not None and now_s - connection.since_s > timeout_s:
-                    connection.time_out()
+    def _make_connection(self) -> Connection:
+        return Connection(self._handler, self._limits, self._streams, self._connection_made, self._connection_lost)
+
+    def _connection_made(self, connection: Connection) -> None:
+        self._connections.add(connection)
+        self._is_empty.clear()
+        if self.is_draining:
+            connection.drain()
+        if self._sweep is None:
+            self._sweep = asyncio.get_running_loop().call_later(self._sweep_s, self._sweep_connections)
+
+    def _connection_lost(self, connection: Connection) -> None:
+        self._connections.discard(connection)
+        self._waits.pop(connection, None)
+        if not self._connections:
+            self._is_empty.set()
+            if self._sweep is not None:
+                self._sweep.cancel()
+                self._sweep = None
+
+    def _sweep_connections(self) -> None:
+        """Add up, for each connection, how long it has shown the same mark; end those past their limit."""
+        for connection in list(self._connections):
+            limit_s, mark = connection.patience()
+            last_mark, waited_s = self._waits.get(connection, (None, 0.0))
+            waited_s = waited_s + self._sweep_s if mark == last_mark else 0.0
+            self._waits[connection] = (mark, waited_s)
+            if limit_s is not None and waited_s >= limit_s:
+                connection.lose_patience()
+        self._sweep = asyncio.get_running_loop().call_later(self._sweep_s, self._sweep_connections)
+
+
+def _sweep_interval_s(limits: Limits) -> float:
+    given = (limits.head_timeout_s, limits.body_timeout_s, limits.idle_timeout_s, LINGER_S)
+    shortest_s = min(limit_s for limit_s in given if limit_s is not None)
+    return min(_LONGEST_SWEEP_S, max(_SHORTEST_SWEEP_S, shortest_s / _SWEEPS_PER_LIMIT))
