@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallerContext:
-    """The account and region of one signed request; `base_url` is how the caller reached us (`http://host:port`), `arn` who it is."""
+    """Account and region of one request, `base_url` (`http://host:port`) as it reached us, `arn` of who sent it."""
 
     account: str
     region: str

@@ -20,7 +20,7 @@ class ApiError(Exception):
         super().__init__(message)
         self.message = message
         self.fields = fields
-        """Further modelled members by wire name, e.g. `Reason`; a name in lower-kebab form (`retry-after`) is a header."""
+        """Further modelled members by wire name, e.g. `Reason`; a lower-kebab name (`retry-after`) is a header."""
 
 
 class InvalidParameterValue(ApiError):

@@ -1,7 +1,7 @@
 """The one stream of platform events: everything that happens to an environment, typed.
 
 Times are epoch seconds (float), durations milliseconds. Field names and the order of events are AWS's
-(reference/extensions-telemetry.md §5). Log lines, the Telemetry API, metrics and the console's timeline read this stream.
+(reference/extensions-telemetry.md §5). Log lines, the Telemetry API, metrics and the console's timeline read it.
 """
 
 from __future__ import annotations

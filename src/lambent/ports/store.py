@@ -1,4 +1,4 @@
-"""What should exist: a small ordered key-value store with optimistic concurrency. SQLite, or JetStream KV in a cluster."""
+"""What should exist: a small ordered key-value store with optimistic concurrency. SQLite; JetStream KV in a cluster."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Entry:
 
 
 class Store(Protocol):
-    """Every acknowledged write is durable. Keys are text ordered by their UTF-8 bytes; revisions grow with every write."""
+    """Every acknowledged write is durable. Keys sort by their UTF-8 bytes; revisions grow with every write."""
 
     async def get(self, key: str) -> Entry | None: ...
 
