@@ -41,7 +41,8 @@ EXPECTED = {
     "raise": {"KeyError"},
     "exit": {"Runtime.ExitError"},
     "sleep": {"Sandbox.Timedout"},
-    "hog": {"Runtime.OutOfMemory"},
+    # On a virtual machine the first touch of a page can be slow: a hog may run out of time before memory.
+    "hog": {"Runtime.OutOfMemory", "Sandbox.Timedout"},
     "linger": {"ok"},
 }
 KILLED_FROM_OUTSIDE = {"Runtime.ExitError", "Runtime.OutOfMemory"}
