@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from lambent.adapters.log_blocks import DamagedBlock
-from lambent.adapters.sqlite.log_file import GROUP_ID, open_log_file, unusable
+from lambent.adapters.sqlite.log_file import GROUP_ID, open_log_file, unusable_logs
 from lambent.adapters.sqlite.log_reader import LogReader
 from lambent.adapters.sqlite.log_writer import LogWriter
 from lambent.ports.log_store import Batch, Event, Group, GroupKey, Query, Stream, StreamKey
@@ -111,7 +111,7 @@ class SqliteLogStore:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._reading, ask, self._reader)
         except (sqlite3.Error, DamagedBlock) as error:
-            raise unusable(self._path, str(error)) from error
+            raise unusable_logs(self._path, str(error)) from error
 
     async def _write(self, change: Callable[[LogWriter], T]) -> T:
         def write() -> T:

@@ -7,28 +7,25 @@ A revision is the row's AUTOINCREMENT id: SQLite keeps the highest one ever give
 from __future__ import annotations
 
 import asyncio
-import os
 import sqlite3
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from lambent.adapters.sqlite.file import Format, open_file, unusable
 from lambent.adapters.watchers import Watchers
-from lambent.model.errors import PlatformError
 from lambent.ports.store import ABSENT, Entry, Revision, RevisionMismatch, WriteFailed
 
-APPLICATION_ID = 0x4C4D4254  # "LMBT"
-SCHEMA_VERSION = 1
-
-_SCHEMA = f"""
-CREATE TABLE entries (revision INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL UNIQUE, value BLOB NOT NULL);
-PRAGMA application_id = {APPLICATION_ID};
-PRAGMA user_version = {SCHEMA_VERSION};
-"""
+FORMAT = Format(
+    application_id=0x4C4D4254,  # "LMBT"
+    version=1,
+    schema="CREATE TABLE entries "
+    "(revision INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL UNIQUE, value BLOB NOT NULL);",
+    content="an empty store",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +55,9 @@ class SqliteStore(Watchers):
     async def __aenter__(self) -> Self:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
         try:
-            opening = asyncio.get_running_loop().run_in_executor(self._thread, _open, self._path)
+            opening = asyncio.get_running_loop().run_in_executor(
+                self._thread, open_file, self._path, FORMAT, "synchronous = FULL"
+            )
             self._writer, self._reader = await opening
         except BaseException:
             self._thread.shutdown(wait=False)
@@ -96,7 +95,7 @@ class SqliteStore(Watchers):
         try:
             rows = self._reader.execute(statement, parameters).fetchall()
         except sqlite3.Error as error:
-            raise _unusable(self._path, str(error)) from error
+            raise unusable(self._path, FORMAT, str(error)) from error
         return [Entry(key, value, Revision(revision)) for key, value, revision in rows]
 
     async def _write(self, key: str, value: bytes | None, expected: Revision | None) -> Revision:
@@ -155,68 +154,3 @@ class SqliteStore(Watchers):
 
 def _failed(path: Path, error: sqlite3.Error) -> WriteFailed:
     return WriteFailed(f"{path} could not be written: {error}. Nothing was changed; free space or check the disk")
-
-
-def _open(path: Path) -> tuple[sqlite3.Connection, sqlite3.Connection]:
-    """The writing and the reading connection, after a look at the whole file."""
-    if not path.exists():
-        _create(path)
-    try:
-        writer = _connect(path)
-        _check(writer, path)
-        writer.execute("PRAGMA journal_mode = WAL")
-        writer.execute("PRAGMA synchronous = FULL")
-        reader = _connect(path)
-        reader.execute("PRAGMA query_only = ON")
-        return writer, reader
-    except sqlite3.Error as error:
-        raise _unusable(path, str(error)) from error
-
-
-def _create(path: Path) -> None:
-    """Make the file whole or not at all, so that an empty or half-written one is always damage."""
-    journal = path.with_name(path.name + "-wal")
-    if journal.exists():
-        raise _unusable(path, f"it is gone, but its journal {journal.name} is still there")
-    unfinished = path.with_name(path.name + ".new")
-    unfinished.unlink(missing_ok=True)
-    try:
-        with closing(_connect(unfinished)) as connection:
-            connection.executescript(f"BEGIN; {_SCHEMA} COMMIT;")
-        unfinished.chmod(0o600)
-        unfinished.replace(path)
-        directory = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
-    except (sqlite3.Error, OSError) as error:
-        raise PlatformError(f"{path} could not be made: {error}. Check the directory and its space") from error
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=32)
-
-
-def _check(connection: sqlite3.Connection, path: Path) -> None:
-    """Refuse a file that is damaged, not ours, or from the future."""
-    application_id, version = (
-        connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")
-    )
-    if application_id != APPLICATION_ID:
-        raise _unusable(path, f"its application id is {application_id:#010x} instead of {APPLICATION_ID:#010x}")
-    if version != SCHEMA_VERSION:
-        raise PlatformError(
-            f"{path} has format {version}; this Lambent reads format {SCHEMA_VERSION}. "
-            "Start the Lambent that wrote it, or give another --data-dir"
-        )
-    (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-    if verdict != "ok":
-        raise _unusable(path, " ".join(verdict.split()))
-
-
-def _unusable(path: Path, finding: str) -> PlatformError:
-    return PlatformError(
-        f"{path} cannot be used: {finding}. It has been left as it is: restore it from a backup, try "
-        f"`sqlite3 {path.name} .recover`, or move it away to begin with an empty store"
-    )
