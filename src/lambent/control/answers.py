@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from base64 import b64decode, urlsafe_b64encode
 
 from lambent.model.arn import FunctionArn
 from lambent.model.errors import InvalidParameterValue
 from lambent.model.function import Alias, FunctionVersion, LoggingConfig, State
+from lambent.model.runtime import runtime_version_arn
 
 Answer = dict[str, object]
 
@@ -26,7 +26,7 @@ def configuration(version: FunctionVersion, arn: FunctionArn | None = None) -> A
         "LastUpdateStatus": version.last_update_status if is_settled else None,
         "LastUpdateStatusReason": version.last_update_status_reason if is_settled else None,
         "LastUpdateStatusReasonCode": version.last_update_status_reason_code if is_settled else None,
-        "RuntimeVersionConfig": {"RuntimeVersionArn": _runtime_version_arn(version)},
+        "RuntimeVersionConfig": {"RuntimeVersionArn": runtime_version_arn(version.runtime, version.region)},
     }
 
 
@@ -83,9 +83,3 @@ def read_marker(text: str | None) -> str:
 
 def _logging(logging: LoggingConfig, log_group: str) -> Answer:
     return {"LogFormat": logging.log_format, "LogGroup": log_group}
-
-
-def _runtime_version_arn(version: FunctionVersion) -> str:
-    """Lambent's runtimes have no versions of their own: the same runtime always has the same ARN."""
-    digest = hashlib.sha256(f"lambent {version.runtime}".encode()).hexdigest()
-    return f"arn:aws:lambda:{version.region}::runtime:{digest}"

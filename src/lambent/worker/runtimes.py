@@ -6,7 +6,6 @@ server may still look everywhere, before privileges are dropped.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import subprocess
@@ -14,6 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+
+from lambent.model.runtime import runtime_version_arn
 
 PYTHON_MINORS = range(8, 15)
 """The Python 3 versions that our runtime client is written for."""
@@ -91,14 +92,10 @@ def resolve_runtime(runtime: str, interpreters: Sequence[Interpreter], fallback:
 
 
 def runtime_version(runtime: str, region: str) -> tuple[str, str]:
-    """What INIT_START calls the runtime, `python:3.12.v1`, and its ARN.
-
-    Lambent's runtimes have no versions of their own: the same runtime always has the same ARN.
-    """
+    """What INIT_START calls the runtime, `python:3.12.v1`, and its ARN."""
     match = _RUNTIME.match(runtime)
     parts = [part for part in (match.groups() if match else (runtime,)) if part]
-    digest = hashlib.sha256(f"lambent {runtime}".encode()).hexdigest()
-    return f"{':'.join(parts)}.v1", f"arn:aws:lambda:{region}::runtime:{digest}"
+    return f"{':'.join(parts)}.v1", runtime_version_arn(runtime, region)
 
 
 class _Places:
