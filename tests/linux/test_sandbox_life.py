@@ -83,7 +83,7 @@ async def test_each_end_of_a_process_is_told(sandboxes: Sandboxes, tmp_path: Pat
             shell("exit 7", "exits"),
             shell("kill -SEGV $$", "crashes"),
             ProcessPlan(name="missing", argv=("/var/task/missing",), env=ENVIRONMENT),
-            ProcessPlan(name="garbage", argv=("/etc/services",), env=ENVIRONMENT),
+            ProcessPlan(name="garbage", argv=("/etc/hosts",), env=ENVIRONMENT),
         )
     )
     watched = Watched(sandbox)
@@ -91,7 +91,7 @@ async def test_each_end_of_a_process_is_told(sandboxes: Sandboxes, tmp_path: Pat
     assert (await watched.exit_of("exits")).code == 7
     assert (await watched.exit_of("crashes")).signal == signal.SIGSEGV
     assert (await watched.exit_of("missing")).failure == "fork/exec /var/task/missing: no such file or directory"
-    assert (await watched.exit_of("garbage")).failure == "fork/exec /etc/services: permission denied"
+    assert (await watched.exit_of("garbage")).failure == "fork/exec /etc/hosts: permission denied"
     await sandbox.destroy()
 
 
