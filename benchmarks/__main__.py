@@ -96,9 +96,9 @@ def burst(server: lambent.Target, scale: float) -> list[Row]:
 
 
 STORIES: dict[str, Callable[[lambent.Target, float], list[Row]]] = {
+    "warm": warm,
     "cold": cold,
     "memory": memory,
-    "warm": warm,
     "burst": burst,
 }
 
