@@ -6,6 +6,7 @@ Served on the environment's own listener inside its network namespace: which soc
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Sequence
 
@@ -17,6 +18,7 @@ from lambent.worker.lifecycle import (
     RuntimeReportedError,
     RuntimeReportedInitError,
     RuntimeResponded,
+    State,
 )
 from lambent.worker.outcomes import RESPONSE_TOO_LARGE, normalize_error_type, response_too_large
 
@@ -36,6 +38,13 @@ class RuntimeApi:
         self._environment = environment
 
     def handle(self, exchange: Exchange) -> None:
+        if self._environment.state is State.RESPONDED and exchange.path == _NEXT:
+            # Sent together with the response: the caller, who waits for that, comes first and the report second.
+            asyncio.get_running_loop().call_soon(self._answer, exchange)
+        else:
+            self._answer(exchange)
+
+    def _answer(self, exchange: Exchange) -> None:
         path = exchange.path
         try:
             if path == _NEXT:
