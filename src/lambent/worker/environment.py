@@ -102,8 +102,8 @@ class Environment:
         answer: asyncio.Future[InvokeResult] = self._loop.create_future()
         self._invocation = Invocation(request, answer, time.time() + timeout_s)
         self._set_timer(timeout_s, life.InvokeDeadlinePassed())
-        self._reporter.invoke_started(request)
         self._handle(life.InvokeAccepted())
+        self._reporter.invoke_started(request)  # the event is on its way; its output is read later than this
         return answer
 
     def stop(self) -> None:
