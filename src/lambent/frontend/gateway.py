@@ -122,6 +122,7 @@ class Gateway:
         warning = output.pop(WARNING, None)
         status, headers, body = operation.serialize(output, request_id)
         if warning is not None:
+            log.warning("request.warned", extra={"request_id": request_id, "warning": warning})
             headers.append((b"x-lambent-warning", str(warning).encode("ascii", "replace")))
         return status, headers, body
 
