@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import hashlib
 import json
 import os
 import time
@@ -23,13 +24,11 @@ def payload(response: dict[str, Any]) -> Any:
     return json.loads(response["Payload"].read())
 
 
-def lambent_cgroups() -> set[str]:
-    return {
-        str(path)
-        for root in ("memory", "pids", "unified")
-        for path in Path("/sys/fs/cgroup", root).rglob("*lambent*/*")
-        if path.is_dir()
-    }
+def cgroups_of(data_dir: Path) -> set[str]:
+    """What the server over this data directory has of control groups; its id is a digest of the path."""
+    server_id = hashlib.sha256(str(data_dir).encode()).hexdigest()[:8]
+    roots = [Path("/sys/fs/cgroup", root) for root in ("memory", "pids", "unified")]
+    return {str(path) for root in roots for path in root.rglob(f"*{server_id}*/*") if path.is_dir()}
 
 
 def test_sigterm_lets_running_invokes_end(tmp_path: Path) -> None:
@@ -45,7 +44,6 @@ def test_sigterm_lets_running_invokes_end(tmp_path: Path) -> None:
 
 
 def test_after_kill_9_a_restart_finds_all_and_clears_what_was_left(tmp_path: Path) -> None:
-    before = lambent_cgroups()
     service = start_service(tmp_path / "data", "--egress", "none")
     client = service.client()
     deploy(client, "sleepy", SLEEPY, Timeout=30)
@@ -54,6 +52,7 @@ def test_after_kill_9_a_restart_finds_all_and_clears_what_was_left(tmp_path: Pat
     time.sleep(1.0)  # the log writer's own interval
     children = psutil.Process(service.process.pid).children(recursive=True)
     assert children
+    assert cgroups_of(tmp_path / "data")
     service.kill()
 
     with running_service(tmp_path / "data", "--egress", "none") as again:
@@ -68,7 +67,7 @@ def test_after_kill_9_a_restart_finds_all_and_clears_what_was_left(tmp_path: Pat
         assert payload(client.invoke(FunctionName="sleepy:1", Payload="0")) == "done"
         _, alive = psutil.wait_procs(children, timeout=5)
         assert not alive
-    assert lambent_cgroups() == before
+    assert not cgroups_of(tmp_path / "data")
 
 
 def test_a_second_server_on_the_same_data_is_refused(tmp_path: Path) -> None:
