@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 import pwd
+import sys
 from pathlib import Path
 
 from lambent.model.errors import PlatformError
@@ -40,7 +41,9 @@ def drop(*, user: str | None, data_dir: Path) -> None:
         return
     if user is not None:
         _become(user, data_dir)
-    keep = 0 if user is not None or _reachable_by_mode(data_dir) else 1 << _CAP_DAC_OVERRIDE
+    needed = (data_dir, Path(__file__).parent, Path(sys.prefix))
+    is_reachable = data_dir.stat().st_uid == 0 and all(_is_reachable_by_mode(path) for path in needed)
+    keep = 0 if user is not None or is_reachable else 1 << _CAP_DAC_OVERRIDE
     for capability in range(int(_LAST_CAPABILITY.read_text()) + 1):
         if not keep >> capability & 1:
             _libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)
@@ -65,11 +68,9 @@ def _become(user: str, data_dir: Path) -> None:
         raise PlatformError(f"{data_dir} is out of reach of user {user}; choose a --data-dir it can enter and write")
 
 
-def _reachable_by_mode(data_dir: Path) -> bool:
-    """Whether root without its override can still write there: below the home of another user it cannot."""
-    return all(
-        parent.stat().st_uid == 0 or parent.stat().st_mode & 0o005 == 0o005 for parent in [data_dir, *data_dir.parents]
-    )
+def _is_reachable_by_mode(path: Path) -> bool:
+    """Whether root without its override can still enter there: below the home of another user it cannot."""
+    return all(one.stat().st_uid == 0 or one.stat().st_mode & 0o005 == 0o005 for one in [path, *path.parents])
 
 
 def _set_capabilities(effective: int) -> None:

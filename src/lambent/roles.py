@@ -200,9 +200,15 @@ class _Host:
         resolver = Resolver(store, changed)
         group = await stack.enter_async_context(asyncio.TaskGroup())
 
+        async def refresh(key: str) -> None:
+            try:
+                await resolver.refresh(key)
+            except Exception:  # the task's outermost loop: one unreadable record must not end the server
+                log.exception("functions.refresh_failed", extra={"key": key})
+
         def written(key: str) -> None:
             resolver.forget(key)
-            group.create_task(resolver.refresh(key))
+            group.create_task(refresh(key))
 
         stack.callback(store.watch("function/", written))
         await resolver.load()
