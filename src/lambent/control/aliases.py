@@ -94,7 +94,8 @@ class Aliases:
             found = await self._catalogue.find(function)
             if request.name in found.record.aliases:
                 kept = {name: alias for name, alias in found.record.aliases.items() if name != request.name}
-                await self._catalogue.put(replace(found.record, aliases=kept), found.revision)
+                record = states.without_qualifier(found.record, request.name)
+                await self._catalogue.put(replace(record, aliases=kept), found.revision)
         return {}
 
     async def _require_routable(self, record: FunctionRecord, function: FunctionArn, alias: Alias) -> None:

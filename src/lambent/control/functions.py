@@ -214,7 +214,7 @@ class Functions:
                 f"Unable to delete version because the following aliases reference it: [{', '.join(referring)}]"
             )
         kept = tuple(number for number in record.versions if str(number) != qualifier)
-        await self._catalogue.put(replace(record, versions=kept), found.revision)
+        await self._catalogue.put(states.without_qualifier(replace(record, versions=kept), qualifier), found.revision)
         await self._catalogue.remove_version(function, int(qualifier))
 
     def _warning(self, runtime: str | None) -> Answer:

@@ -8,16 +8,18 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self  # Any: parameters are of whatever type the service model gives them
 
-from lambent.control import requests, states
+from lambent.control import event_invoke, recursion, requests, states
 from lambent.control.account import Account
 from lambent.control.activation import Activate, Activations
 from lambent.control.aliases import Aliases
 from lambent.control.answers import Answer
 from lambent.control.catalogue import Catalogue
 from lambent.control.concurrency import Concurrency
+from lambent.control.event_invoke import EventInvokeConfigs
 from lambent.control.functions import Functions
 from lambent.control.listing import Listing
 from lambent.control.packages import Packages
+from lambent.control.recursion import Recursion
 from lambent.control.requests import Request
 from lambent.control.stamps import Stamps
 from lambent.control.usage import Ledger
@@ -74,6 +76,7 @@ class Control:
             **_of_functions(functions, Listing(self._catalogue)),
             **_of_versions(Versions(self._catalogue, account, stamps), Aliases(self._catalogue, stamps)),
             **_of_account(account, Concurrency(self._catalogue, account)),
+            **_of_event_invokes(EventInvokeConfigs(self._catalogue, stamps), Recursion(self._catalogue)),
         }
 
     async def __aenter__(self) -> Self:
@@ -124,6 +127,25 @@ def _of_account(account: Account, concurrency: Concurrency) -> Mapping[str, Oper
         ),
         "GetFunctionConcurrency": _parsing(requests.FunctionRequest, concurrency.get_function_concurrency),
         "DeleteFunctionConcurrency": _parsing(requests.FunctionRequest, concurrency.delete_function_concurrency),
+    }
+
+
+def _of_event_invokes(configs: EventInvokeConfigs, recursive: Recursion) -> Mapping[str, Operation]:
+    config = event_invoke.EventInvokeConfigRequest
+    return {
+        "PutFunctionEventInvokeConfig": _parsing(config, configs.put_function_event_invoke_config),
+        "UpdateFunctionEventInvokeConfig": _parsing(config, configs.update_function_event_invoke_config),
+        "GetFunctionEventInvokeConfig": _parsing(requests.QualifiedRequest, configs.get_function_event_invoke_config),
+        "DeleteFunctionEventInvokeConfig": _parsing(
+            requests.QualifiedRequest, configs.delete_function_event_invoke_config
+        ),
+        "ListFunctionEventInvokeConfigs": _parsing(
+            event_invoke.ListEventInvokeConfigsRequest, configs.list_function_event_invoke_configs
+        ),
+        "PutFunctionRecursionConfig": _parsing(
+            recursion.PutRecursionConfigRequest, recursive.put_function_recursion_config
+        ),
+        "GetFunctionRecursionConfig": _parsing(requests.FunctionRequest, recursive.get_function_recursion_config),
     }
 
 

@@ -148,3 +148,9 @@ def config_digest(version: FunctionVersion) -> str:
         last_update_status_reason_code=None,
     )
     return hashlib.sha256(msgspec.json.encode(lasting, order="deterministic")).hexdigest()
+
+
+def without_qualifier(record: FunctionRecord, qualifier: str) -> FunctionRecord:
+    """The record without what was configured for a version or alias that ceases to exist."""
+    configs = {name: config for name, config in record.event_invoke_configs.items() if name != qualifier}
+    return replace(record, event_invoke_configs=configs)

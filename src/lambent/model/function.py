@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from lambent.model.arn import LATEST, FunctionArn
+from lambent.model.event_invoke import EventInvokeConfig
 
 
 class State(StrEnum):
@@ -29,6 +30,13 @@ class UpdateStatus(StrEnum):
 class LogFormat(StrEnum):
     TEXT = "Text"
     JSON = "JSON"
+
+
+class RecursiveLoop(StrEnum):
+    """What happens to a function that goes on invoking itself, by way of queues, topics or other functions."""
+
+    TERMINATE = "Terminate"
+    ALLOW = "Allow"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +130,9 @@ class FunctionRecord:
     aliases: Mapping[str, Alias] = field(default_factory=dict)
     reserved_concurrency: int | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
+    event_invoke_configs: Mapping[str, EventInvokeConfig] = field(default_factory=dict)
+    """By qualifier: `$LATEST`, a version's number or an alias."""
+    recursive_loop: RecursiveLoop = RecursiveLoop.TERMINATE
     published_config: str | None = None
     """Digest of `latest` when version `next_version - 1` was published from it: an equal one has nothing to publish."""
 
