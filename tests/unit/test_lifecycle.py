@@ -20,6 +20,7 @@ from lambent.worker.lifecycle import (
     EndInit,
     Event,
     Finish,
+    GenerationFailed,
     GenerationGone,
     IllegalTransition,
     InitDeadlinePassed,
@@ -28,7 +29,6 @@ from lambent.worker.lifecycle import (
     Kill,
     Lifecycle,
     RuntimeAskedNext,
-    RuntimeExited,
     RuntimeReportedError,
     RuntimeReportedInitError,
     RuntimeResponded,
@@ -37,7 +37,7 @@ from lambent.worker.lifecycle import (
     StopRequested,
 )
 
-EXITED = RuntimeExited("Runtime.ExitError", "exit status 1")
+EXITED = GenerationFailed("Runtime.ExitError", "exit status 1")
 RESPONDED = RuntimeResponded(b"1")
 
 

@@ -141,14 +141,14 @@ class Environment:
             self._thaw()
             self._handle_late(self._exit_of_runtime(status))
 
-    def _exit_of_runtime(self, status: ExitStatus) -> life.RuntimeExited:
+    def _exit_of_runtime(self, status: ExitStatus) -> life.GenerationFailed:
         kills = self._sandbox.oom_kills()
         is_out_of_memory, self._oom_kills = kills > self._oom_kills, kills
         if is_out_of_memory:
-            return life.RuntimeExited("Runtime.OutOfMemory", _KILLED)
+            return life.GenerationFailed("Runtime.OutOfMemory", _KILLED)
         if status.failure is not None:
-            return life.RuntimeExited("Runtime.InvalidEntrypoint", status.failure)
-        return life.RuntimeExited("Runtime.ExitError", exit_reason(code=status.code, signum=status.signal))
+            return life.GenerationFailed("Runtime.InvalidEntrypoint", status.failure)
+        return life.GenerationFailed("Runtime.ExitError", exit_reason(code=status.code, signum=status.signal))
 
     def _generation_died(self) -> None:
         """PID 1 is gone, and all with it; if nobody here asked for that, it was killed from outside."""
@@ -249,7 +249,7 @@ class Environment:
                 log.error("environment.chore_failed", exc_info=exc, extra={"environment_id": self.id})
                 if self._invocation is not None:
                     self._invocation.fail(exc)
-                self._handle_late(life.RuntimeExited("Sandbox.Failure", str(exc)))
+                self._handle_late(life.GenerationFailed("Sandbox.Failure", str(exc)))
 
     async def _boot(self, phase: Phase) -> None:
         self._reporter.init_started(phase, started=time.perf_counter())
@@ -260,7 +260,7 @@ class Environment:
 
     def _refuse_unbootable(self) -> None:
         if isinstance(self._processes, FunctionError):
-            self._handle(life.RuntimeExited(self._processes.error_type, self._processes.message))
+            self._handle(life.GenerationFailed(self._processes.error_type, self._processes.message))
 
     async def _kill(self) -> None:
         self._parked = None

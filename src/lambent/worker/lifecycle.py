@@ -70,8 +70,8 @@ class RuntimeReportedInitError:
 
 
 @dataclass(frozen=True, slots=True)
-class RuntimeExited:
-    """The runtime process ended, or never started; `reason` is AWS's text, e.g. `exit status 1`."""
+class GenerationFailed:
+    """A process of the generation ended, or never started; `reason` is AWS's text, e.g. `exit status 1`."""
 
     error_type: str
     reason: str
@@ -107,7 +107,7 @@ Event = (
     | RuntimeResponded
     | RuntimeReportedError
     | RuntimeReportedInitError
-    | RuntimeExited
+    | GenerationFailed
     | InvokeAccepted
     | InitDeadlinePassed
     | InvokeDeadlinePassed
@@ -200,7 +200,7 @@ def _init_failed(event: Event) -> list[Command]:
     match event:
         case InitDeadlinePassed():
             return [EndInit(Status.TIMEOUT), Kill()]
-        case RuntimeExited(error_type=error_type) | RuntimeReportedInitError(error_type=error_type):
+        case GenerationFailed(error_type=error_type) | RuntimeReportedInitError(error_type=error_type):
             return [EndInit(Status.ERROR, error_type), Kill()]
         case _:
             raise AssertionError(event)
@@ -228,7 +228,7 @@ def _answer_failure(event: Event) -> list[Command]:
     match event:
         case InvokeDeadlinePassed():
             return [Answer(None, TIMED_OUT), Finish(Status.TIMEOUT, TIMED_OUT), Kill()]
-        case RuntimeExited(error_type=error_type, reason=reason):
+        case GenerationFailed(error_type=error_type, reason=reason):
             return [Answer(None, error_type, reason), Finish(Status.ERROR, error_type), Kill()]
         case RuntimeReportedInitError(payload=payload, error_type=error_type):
             return [Answer(payload, error_type), Finish(Status.ERROR, error_type), Kill()]
@@ -245,7 +245,7 @@ def _answer_failure_only(event: Event) -> list[Command]:
 
 def _restart_failed(event: Event) -> list[Command]:
     status = Status.TIMEOUT if isinstance(event, InvokeDeadlinePassed) else Status.ERROR
-    error_type = event.error_type if isinstance(event, RuntimeExited | RuntimeReportedInitError) else None
+    error_type = event.error_type if isinstance(event, GenerationFailed | RuntimeReportedInitError) else None
     return [EndInit(status, error_type), *_answer_failure(event)]
 
 
@@ -253,7 +253,7 @@ def _late_failure(event: Event) -> list[Command]:
     match event:
         case InvokeDeadlinePassed():
             return [Finish(Status.TIMEOUT, TIMED_OUT), Kill()]
-        case RuntimeExited(error_type=error_type):
+        case GenerationFailed(error_type=error_type):
             return [Finish(Status.ERROR, error_type), Kill()]
         case StopRequested():
             return [Finish(Status.SUCCESS), Kill()]
@@ -286,26 +286,26 @@ _Action = Callable[[Event], list[Command]]
 TRANSITIONS: Mapping[tuple[State, type[Event]], tuple[State, _Action]] = {
     (State.STARTING, RuntimeAskedNext): (State.READY, _init_done),
     (State.STARTING, RuntimeReportedInitError): (State.RESETTING, _init_failed),
-    (State.STARTING, RuntimeExited): (State.RESETTING, _init_failed),
+    (State.STARTING, GenerationFailed): (State.RESETTING, _init_failed),
     (State.STARTING, InitDeadlinePassed): (State.RESETTING, _init_failed),
     (State.STARTING, StopRequested): (State.STOPPING, _kill),
     (State.READY, InvokeAccepted): (State.BUSY, _deliver),
-    (State.READY, RuntimeExited): (State.RESETTING, _kill),
+    (State.READY, GenerationFailed): (State.RESETTING, _kill),
     (State.READY, StopRequested): (State.STOPPING, _kill),
     (State.BUSY, RuntimeResponded): (State.RESPONDED, _answer),
     (State.BUSY, RuntimeReportedError): (State.RESPONDED, _answer),
-    (State.BUSY, RuntimeExited): (State.RESETTING, _answer_failure),
+    (State.BUSY, GenerationFailed): (State.RESETTING, _answer_failure),
     (State.BUSY, InvokeDeadlinePassed): (State.RESETTING, _answer_failure),
     (State.BUSY, StopRequested): (State.STOPPING, _answer_failure),
     (State.RESPONDED, RuntimeAskedNext): (State.READY, _finished),
-    (State.RESPONDED, RuntimeExited): (State.RESETTING, _late_failure),
+    (State.RESPONDED, GenerationFailed): (State.RESETTING, _late_failure),
     (State.RESPONDED, InvokeDeadlinePassed): (State.RESETTING, _late_failure),
     (State.RESPONDED, StopRequested): (State.STOPPING, _late_failure),
-    (State.RESETTING, RuntimeExited): (State.RESETTING, _nothing),
+    (State.RESETTING, GenerationFailed): (State.RESETTING, _nothing),
     (State.RESETTING, GenerationGone): (State.COLD, _settle),
     (State.RESETTING, StopRequested): (State.STOPPING, _nothing),
     (State.RESETTING, InvokeAccepted): (State.REPLACING, _nothing),
-    (State.REPLACING, RuntimeExited): (State.REPLACING, _nothing),
+    (State.REPLACING, GenerationFailed): (State.REPLACING, _nothing),
     (State.REPLACING, GenerationGone): (State.RESTARTING, _restart),
     (State.REPLACING, InvokeDeadlinePassed): (State.RESETTING, _answer_failure_only),
     (State.REPLACING, StopRequested): (State.STOPPING, _answer_failure_only),
@@ -313,10 +313,10 @@ TRANSITIONS: Mapping[tuple[State, type[Event]], tuple[State, _Action]] = {
     (State.COLD, StopRequested): (State.DEAD, _destroy),
     (State.RESTARTING, RuntimeAskedNext): (State.BUSY, _restarted),
     (State.RESTARTING, RuntimeReportedInitError): (State.RESETTING, _restart_failed),
-    (State.RESTARTING, RuntimeExited): (State.RESETTING, _restart_failed),
+    (State.RESTARTING, GenerationFailed): (State.RESETTING, _restart_failed),
     (State.RESTARTING, InvokeDeadlinePassed): (State.RESETTING, _restart_failed),
     (State.RESTARTING, StopRequested): (State.STOPPING, _answer_failure),
-    (State.STOPPING, RuntimeExited): (State.STOPPING, _nothing),
+    (State.STOPPING, GenerationFailed): (State.STOPPING, _nothing),
     (State.STOPPING, StopRequested): (State.STOPPING, _nothing),
     (State.STOPPING, GenerationGone): (State.DEAD, _destroy),
     (State.DEAD, StopRequested): (State.DEAD, _nothing),
