@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from control_world import CALLER, ROLE, World, zip_of
+from control_world import ARN, CALLER, ROLE, World, zip_of
 
 from lambent.spec.service import load
 
@@ -53,6 +53,24 @@ WALK: list[tuple[str, dict[str, Any]]] = [
     ("PutFunctionRecursionConfig", {"FunctionName": "f", "RecursiveLoop": "Allow"}),
     ("GetFunctionRecursionConfig", {"FunctionName": "f"}),
     ("DeleteFunctionConcurrency", {"FunctionName": "f"}),
+    (
+        "AddPermission",
+        {"FunctionName": "f", "StatementId": "s", "Action": "lambda:*", "Principal": "*", "SourceAccount": "0" * 12},
+    ),
+    ("GetPolicy", {"FunctionName": "f"}),
+    ("RemovePermission", {"FunctionName": "f", "StatementId": "s"}),
+    (
+        "PutResourcePolicy",
+        {
+            "ResourceArn": ARN,
+            "Policy": '{"Statement":{"Effect":"Deny","Principal":"*","Action":"lambda:*","Resource":"*"}}',
+        },
+    ),
+    ("GetResourcePolicy", {"ResourceArn": ARN}),
+    ("DeleteResourcePolicy", {"ResourceArn": ARN}),
+    ("TagResource", {"Resource": ARN, "Tags": {"c": "d"}}),
+    ("ListTags", {"Resource": ARN}),
+    ("UntagResource", {"Resource": ARN, "TagKeys": ["c"]}),
     ("GetAccountSettings", {}),
     ("DeleteFunction", {"FunctionName": "f"}),
 ]

@@ -67,7 +67,7 @@ class Activations:
         """Move the function on, unless it was deleted or (stuck for long) updated meanwhile."""
         async with self._catalogue.changing:
             found = await self._catalogue.get(version.arn)
-            if found is None or found.record.latest.revision_id != version.revision_id:
+            if found is None or not (states.is_under_way(found.record) and _is_same(found.record.latest, version)):
                 return
             await self._settle_newest_version(found.record, failure)
             latest = self._moved_on(found.record.latest, failure)
@@ -86,3 +86,8 @@ class Activations:
             return states.activated(version, revision_id)
         code = "InvalidZipFileException" if isinstance(failure, BadPackage) else "InternalError"
         return states.failed(version, revision_id, str(failure), code)
+
+
+def _is_same(latest: FunctionVersion, version: FunctionVersion) -> bool:
+    """Its RevisionId alone may have moved on: a permission that is added meanwhile renews it."""
+    return (latest.last_modified, latest.code_blob) == (version.last_modified, version.code_blob)

@@ -19,9 +19,13 @@ from lambent.control.event_invoke import EventInvokeConfigs
 from lambent.control.functions import Functions
 from lambent.control.listing import Listing
 from lambent.control.packages import Packages
+from lambent.control.permissions import Permissions
+from lambent.control.policies import Policies
 from lambent.control.recursion import Recursion
 from lambent.control.requests import Request
+from lambent.control.resource_policies import ResourcePolicies
 from lambent.control.stamps import Stamps
+from lambent.control.tags import FunctionTags, Tags
 from lambent.control.usage import Ledger
 from lambent.control.versions import Versions
 from lambent.model import limits
@@ -77,6 +81,8 @@ class Control:
             **_of_versions(Versions(self._catalogue, account, stamps), Aliases(self._catalogue, stamps)),
             **_of_account(account, Concurrency(self._catalogue, account)),
             **_of_event_invokes(EventInvokeConfigs(self._catalogue, stamps), Recursion(self._catalogue)),
+            **_of_policies(Policies(self._catalogue, stamps)),
+            **_of_tags(Tags({"function": FunctionTags(self._catalogue)})),
         }
 
     async def __aenter__(self) -> Self:
@@ -146,6 +152,26 @@ def _of_event_invokes(configs: EventInvokeConfigs, recursive: Recursion) -> Mapp
             recursion.PutRecursionConfigRequest, recursive.put_function_recursion_config
         ),
         "GetFunctionRecursionConfig": _parsing(requests.FunctionRequest, recursive.get_function_recursion_config),
+    }
+
+
+def _of_policies(policies: Policies) -> Mapping[str, Operation]:
+    permissions, documents = Permissions(policies), ResourcePolicies(policies)
+    return {
+        "AddPermission": _parsing(requests.AddPermissionRequest, permissions.add_permission),
+        "RemovePermission": _parsing(requests.RemovePermissionRequest, permissions.remove_permission),
+        "GetPolicy": _parsing(requests.PolicyRequest, permissions.get_policy),
+        "PutResourcePolicy": _parsing(requests.PutResourcePolicyRequest, documents.put_resource_policy),
+        "GetResourcePolicy": _parsing(requests.ResourcePolicyRequest, documents.get_resource_policy),
+        "DeleteResourcePolicy": _parsing(requests.DeleteResourcePolicyRequest, documents.delete_resource_policy),
+    }
+
+
+def _of_tags(tags: Tags) -> Mapping[str, Operation]:
+    return {
+        "TagResource": _parsing(requests.TagResourceRequest, tags.tag_resource),
+        "UntagResource": _parsing(requests.UntagResourceRequest, tags.untag_resource),
+        "ListTags": _parsing(requests.TaggedRequest, tags.list_tags),
     }
 
 

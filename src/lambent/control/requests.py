@@ -150,6 +150,53 @@ class PutFunctionConcurrencyRequest(FunctionRequest):
     reserved_concurrent_executions: int
 
 
+class PolicyRequest(QualifiedRequest):
+    """An operation on the resource policy of a function, version or alias."""
+
+
+class AddPermissionRequest(PolicyRequest, kw_only=True):
+    statement_id: str
+    action: str
+    principal: str
+    source_arn: str | None = None
+    source_account: str | None = None
+    event_source_token: str | None = None
+    principal_org_id: str | None = msgspec.field(default=None, name="PrincipalOrgID")
+    function_url_auth_type: str | None = None
+    invoked_via_function_url: bool | None = None
+    revision_id: str | None = None
+
+
+class RemovePermissionRequest(PolicyRequest, kw_only=True):
+    statement_id: str
+    revision_id: str | None = None
+
+
+class ResourcePolicyRequest(Members):
+    resource_arn: str
+
+
+class PutResourcePolicyRequest(ResourcePolicyRequest, kw_only=True):
+    policy: str
+    revision_id: str | None = None
+
+
+class DeleteResourcePolicyRequest(ResourcePolicyRequest):
+    revision_id: str | None = None
+
+
+class TaggedRequest(Members):
+    resource: str
+
+
+class TagResourceRequest(TaggedRequest):
+    tags: dict[str, str]
+
+
+class UntagResourceRequest(TaggedRequest):
+    tag_keys: tuple[str, ...]
+
+
 class NoRequest(Members):
     """An operation without parameters."""
 

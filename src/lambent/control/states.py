@@ -44,11 +44,12 @@ def require_publishable(latest: FunctionVersion) -> None:
         )
 
 
-def require_revision(current: str, expected: str | None) -> None:
+def require_revision(current: str, expected: str | None, *, reader: str = "GetFunction/GetAlias") -> None:
+    """`reader` names the operation that tells the current RevisionId."""
     if expected is not None and expected != current:
         raise PreconditionFailed(
-            "The Revision Id provided does not match the latest Revision Id. Call the GetFunction/GetAlias API to "
-            "retrieve the latest Revision Id"
+            f"The Revision Id provided does not match the latest Revision Id. Call the {reader} API to retrieve the "
+            "latest Revision Id"
         )
 
 
@@ -153,4 +154,5 @@ def config_digest(version: FunctionVersion) -> str:
 def without_qualifier(record: FunctionRecord, qualifier: str) -> FunctionRecord:
     """The record without what was configured for a version or alias that ceases to exist."""
     configs = {name: config for name, config in record.event_invoke_configs.items() if name != qualifier}
-    return replace(record, event_invoke_configs=configs)
+    policies = {name: policy for name, policy in record.policies.items() if name != qualifier}
+    return replace(record, event_invoke_configs=configs, policies=policies)

@@ -29,7 +29,7 @@ def check_new_function(request: CreateFunctionRequest) -> None:
         raise InvalidParameterValue(
             "Runtime and Handler are mandatory parameters for functions created with deployment packages."
         )
-    _check_tags(request.tags or {})
+    check_tags(request.tags or {})
 
 
 def check_configuration(request: ConfigurationMembers, runtimes: Sequence[str]) -> None:
@@ -105,7 +105,8 @@ def _check_logging(logging: LoggingMembers) -> None:
         )
 
 
-def _check_tags(tags: Mapping[str, str]) -> None:
+def check_tags(tags: Mapping[str, str]) -> None:
+    """Refuse what no resource may be tagged with."""
     if len(tags) > _TAGS_MAXIMUM:
         raise InvalidParameterValue("Number of tags exceeds resource tag limit.")
     for key in tags:

@@ -47,6 +47,10 @@ class CodeStorageExceeded(ApiError):
     code, status = "CodeStorageExceededException", 400
 
 
+class PolicyLengthExceeded(ApiError):
+    code, status = "PolicyLengthExceededException", 400
+
+
 class AccessDenied(ApiError):
     code, status = "AccessDeniedException", 403
 

@@ -133,6 +133,8 @@ class FunctionRecord:
     event_invoke_configs: Mapping[str, EventInvokeConfig] = field(default_factory=dict)
     """By qualifier: `$LATEST`, a version's number or an alias."""
     recursive_loop: RecursiveLoop = RecursiveLoop.TERMINATE
+    policies: Mapping[str, str] = field(default_factory=dict)
+    """Resource policies, JSON as GetPolicy shows it, by qualifier; that of the function itself by the empty string."""
     published_config: str | None = None
     """Digest of `latest` when version `next_version - 1` was published from it: an equal one has nothing to publish."""
 
