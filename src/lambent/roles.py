@@ -223,8 +223,9 @@ class _Host:
         stack: AsyncExitStack,
     ) -> Control:
         async def activate(version: FunctionVersion) -> None:
-            async with code_cache.use(version.code_blob):
-                pass
+            for blob in (version.code_blob, *(layer.code_blob for layer in version.layers)):
+                async with code_cache.use(blob):
+                    pass
 
         code_source = await stack.enter_async_context(
             S3CodeSource(

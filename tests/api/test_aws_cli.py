@@ -119,11 +119,11 @@ def test_logs_tail_shows_the_past_and_follows(aws: Cli, function: Any, invoke: A
 
 
 def test_an_operation_that_is_not_built_is_refused_by_name(aws: Cli) -> None:
-    refused = aws.run("lambda", "list-layers")
+    refused = aws.run("lambda", "list-capacity-providers")
 
     assert refused.returncode != 0
     assert "NotImplementedException" in refused.stderr
-    assert "lambda:ListLayers" in refused.stderr
+    assert "lambda:ListCapacityProviders" in refused.stderr
 
 
 def test_sts_tells_who_calls(aws: Cli) -> None:

@@ -56,6 +56,14 @@ answer({
 })
 '''
 
+async def merged(sandboxes, directory):
+    for number in "12":
+        (directory / number).mkdir()
+        (directory / number / "both").write_text(number)
+        (directory / number / number).write_text(number)
+    script = "import os; answer([sorted(os.listdir('/opt')), open('/opt/both').read()])"
+    return await ask(sandboxes, directory, script, layer_dirs=(str(directory / "1"), str(directory / "2")))
+
 async def reboots(sandboxes, directory):
     sandbox = await sandboxes.create(sandbox_plan(directory, shell("echo kept > /tmp/kept; echo up; sleep 60")))
     watched = Watched(sandbox)
@@ -71,6 +79,7 @@ async def main():
     async with await Sandboxes.launch(options) as sandboxes:
         facts = await ask(sandboxes, directory, FACTS, pids_maximum=40, ephemeral_storage_mib=4)
         facts["reboot"] = await reboots(sandboxes, directory)
+        facts["layers"] = await merged(sandboxes, directory)
         facts["level"] = sandboxes.report.level
         facts["shortcomings"] = sandboxes.report.shortcomings
     facts["doctor"] = probe().level
@@ -121,6 +130,7 @@ def test_an_ordinary_user_gets_the_same_walls_in_a_user_namespace(tmp_path: Path
     assert facts["fill_tmp"] == "OSError"
     assert facts["bomb"] == "BlockingIOError"
     assert facts["reboot"] == "kept\n"
+    assert facts["layers"] == [["1", "2", "both"], "2"]
     assert any("no cgroup for memory" in shortcoming for shortcoming in facts["shortcomings"])
 
 

@@ -228,8 +228,8 @@ async def test_the_listener_is_the_runtime_api_seen_from_inside(sandboxes: Sandb
 
 async def test_code_layers_and_runtime_lie_where_lambda_puts_them(sandboxes: Sandboxes, tmp_path: Path) -> None:
     layers = []
-    for number in (1, 2):
-        layer = tmp_path / f"layer:{number}, with odd\\ name"
+    for number in (1, 2, 3, 4, 5):
+        layer = tmp_path / f"layer:{number}, with odd\\ name and {'very' * 40} long"
         layer.mkdir()
         (layer / f"only-{number}").write_text("x")
         (layer / "both").write_text(f"layer {number}")
@@ -249,8 +249,8 @@ answer({{
 
     assert found["task"] == ["app.py"]
     assert found["runtime"] == ["bootstrap.py"]
-    assert found["opt"] == ["both", "only-1", "only-2"]
-    assert found["both"] == "layer 2", "later layers lie over earlier ones"
+    assert found["opt"] == ["both", *(f"only-{number}" for number in (1, 2, 3, 4, 5))]
+    assert found["both"] == "layer 5", "later layers lie over earlier ones"
     assert found["write"] == "EROFS"
     assert found["shm"] == "ENOENT"
     assert single == ["both", "only-1"]

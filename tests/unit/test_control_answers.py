@@ -9,7 +9,24 @@ from control_world import ARN, CALLER, ROLE, World, zip_of
 
 from lambent.spec.service import load
 
+LAYER = {"LayerName": "l", "VersionNumber": 1}
+LAYER_ARN = ARN.replace("function:f", "layer:l:1")
+
 WALK: list[tuple[str, dict[str, Any]]] = [
+    (
+        "PublishLayerVersion",
+        {"LayerName": "l", "Content": {"ZipFile": zip_of("l")}, "CompatibleRuntimes": ["python3.12"]},
+    ),
+    ("GetLayerVersion", LAYER),
+    ("GetLayerVersionByArn", {"Arn": LAYER_ARN}),
+    ("ListLayers", {"CompatibleRuntime": "python3.12"}),
+    ("ListLayerVersions", {"LayerName": "l"}),
+    (
+        "AddLayerVersionPermission",
+        {**LAYER, "StatementId": "s", "Action": "lambda:GetLayerVersion", "Principal": "*"},
+    ),
+    ("GetLayerVersionPolicy", LAYER),
+    ("RemoveLayerVersionPermission", {**LAYER, "StatementId": "s"}),
     (
         "CreateFunction",
         {
@@ -21,8 +38,10 @@ WALK: list[tuple[str, dict[str, Any]]] = [
             "Environment": {"Variables": {"AB": "1"}},
             "Tags": {"a": "b"},
             "Publish": True,
+            "Layers": [LAYER_ARN],
         },
     ),
+    ("DeleteLayerVersion", LAYER),
     ("GetFunction", {"FunctionName": "f", "Qualifier": "1"}),
     ("GetFunctionConfiguration", {"FunctionName": "f"}),
     ("UpdateFunctionCode", {"FunctionName": "f", "ZipFile": zip_of("2"), "Publish": True}),

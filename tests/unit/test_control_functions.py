@@ -281,7 +281,6 @@ class TestCreate:
             ({"Code": {"ImageUri": "i"}}, "PackageType Image"),
             ({"VpcConfig": {"SubnetIds": ["subnet-1"]}}, "VpcConfig"),
             ({"FileSystemConfigs": [{"Arn": "a", "LocalMountPath": "/mnt/x"}]}, "FileSystemConfigs"),
-            ({"Layers": ["arn:aws:lambda:eu-west-1:000000000000:layer:l:1"]}, "Layers"),
             ({"DeadLetterConfig": {"TargetArn": "arn:aws:sqs:eu-west-1:000000000000:q"}}, "DeadLetterConfig"),
             ({"KMSKeyArn": "arn:aws:kms:eu-west-1:000000000000:key/k"}, "KMSKeyArn"),
             ({"CodeSigningConfigArn": "arn"}, "CodeSigningConfigArn"),

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lambent.worker.sandbox import wire
-from lambent.worker.sandbox.init import overlay_layers
 from lambent.worker.sandbox.plan import (
     CPU_PERIOD_US,
     USER_NAMESPACE_UID,
@@ -94,10 +93,6 @@ def test_every_slot_has_a_uid_and_a_name_of_its_own() -> None:
 
 def test_in_a_user_namespace_every_slot_has_the_same_uid() -> None:
     assert plan_identity(1, None).uid == plan_identity(2, None).uid == USER_NAMESPACE_UID
-
-
-def test_layer_paths_are_escaped_for_overlayfs() -> None:
-    assert overlay_layers(("/a:b", "/c\\d,e")) == "/a\\:b:/c\\\\d,e"
 
 
 texts = st.text(max_size=50)

@@ -51,6 +51,7 @@ def listed(version: FunctionVersion, arn: FunctionArn) -> Answer:
         "PackageType": version.package_type,
         "Architectures": list(version.architectures),
         "EphemeralStorage": {"Size": version.ephemeral_storage_mib},
+        "Layers": [{"Arn": one.arn, "CodeSize": one.code_size_bytes} for one in version.layers] or None,
         "SnapStart": {"ApplyOn": version.snap_start, "OptimizationStatus": "Off"},
         "LoggingConfig": _logging(version.logging, version.log_group),
     }

@@ -12,6 +12,7 @@ Value = TypeVar("Value")
 
 
 def configured(version: FunctionVersion, request: ConfigurationMembers) -> FunctionVersion:
+    """All but the layers, which have to be looked up (`function_layers`)."""
     return replace(
         version,
         role=_given(request.role, version.role),

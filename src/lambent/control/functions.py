@@ -11,6 +11,7 @@ from lambent.control.activation import Activations
 from lambent.control.answers import Answer
 from lambent.control.catalogue import Catalogue, Found, not_found
 from lambent.control.configuration import configured
+from lambent.control.function_layers import FunctionLayers
 from lambent.control.names import function_arn, new_function_arn, unqualified_arn
 from lambent.control.packages import Package, Packages
 from lambent.control.requests import (
@@ -43,6 +44,7 @@ class Functions:
         packages: Packages,
         account: Account,
         activations: Activations,
+        layers: FunctionLayers,
         stamps: Stamps,
         *,
         runtimes: Sequence[str],
@@ -54,6 +56,7 @@ class Functions:
         self._packages = packages
         self._account = account
         self._activations = activations
+        self._layers = layers
         self._stamps = stamps
         self._runtimes = runtimes
         self._architectures = architectures
@@ -70,7 +73,8 @@ class Functions:
         async with self._packages.kept(caller, package), self._catalogue.changing:
             await self._require_absent(function)
             self._account.require_storage(caller, len(package.data) * (2 if request.publish else 1))
-            record = FunctionRecord(latest=self._new_version(function, request, package), tags=request.tags or {})
+            latest = await self._layers.applied(self._new_version(function, request, package), caller, request.layers)
+            record = FunctionRecord(latest=latest, tags=request.tags or {})
             version = record.latest
             if request.publish:
                 record, version = states.published(record, self._stamps.new_id())
@@ -110,6 +114,7 @@ class Functions:
             code = replace(
                 self._with_code(before, package), architectures=request.architectures or before.architectures
             )
+            self._layers.require_room(code)
             if request.dry_run:
                 return answers.configuration(code)
             growth = len(package.data) - before.code_size_bytes
@@ -125,7 +130,7 @@ class Functions:
         validation.check_configuration(request, self._runtimes)
         async with self._catalogue.changing:
             found = await self._updatable(function, request.revision_id)
-            latest = configured(found.record.latest, request)
+            latest = await self._layers.applied(configured(found.record.latest, request), caller, request.layers)
             record, version = await self._updated(found, latest, is_published=False)
         self._activations.begin(record)
         return answers.configuration(version) | self._warning(request.runtime)

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self  # Any: parameters are of whatever type the service model gives them
 
-from lambent.control import event_invoke, recursion, requests, states
+from lambent.control import event_invoke, layer_requests, recursion, requests, states
 from lambent.control.account import Account
 from lambent.control.activation import Activate, Activations
 from lambent.control.aliases import Aliases
@@ -16,7 +16,11 @@ from lambent.control.answers import Answer
 from lambent.control.catalogue import Catalogue
 from lambent.control.concurrency import Concurrency
 from lambent.control.event_invoke import EventInvokeConfigs
+from lambent.control.function_layers import FunctionLayers
 from lambent.control.functions import Functions
+from lambent.control.layer_catalogue import LayerCatalogue
+from lambent.control.layer_permissions import LayerPermissions
+from lambent.control.layers import Layers
 from lambent.control.listing import Listing
 from lambent.control.packages import Packages
 from lambent.control.permissions import Permissions
@@ -64,12 +68,14 @@ class Control:
         packages = Packages(blobs, code_source, ledger)
         account = Account(ledger, concurrency=concurrency, code_storage_bytes=code_storage_bytes)
         self._catalogue = Catalogue(store, ledger, packages)
+        self._layers = LayerCatalogue(store, ledger, packages, self._catalogue.changing)
         self._activations = Activations(self._catalogue, activate, stamps)
         functions = Functions(
             self._catalogue,
             packages,
             account,
             self._activations,
+            FunctionLayers(self._layers),
             stamps,
             runtimes=runtimes,
             architectures=architectures,
@@ -79,6 +85,10 @@ class Control:
         self.operations: Mapping[str, Operation] = {
             **_of_functions(functions, Listing(self._catalogue)),
             **_of_versions(Versions(self._catalogue, account, stamps), Aliases(self._catalogue, stamps)),
+            **_of_layers(
+                Layers(self._layers, packages, account, stamps, presign=presign),
+                LayerPermissions(self._layers, stamps),
+            ),
             **_of_account(account, Concurrency(self._catalogue, account)),
             **_of_event_invokes(EventInvokeConfigs(self._catalogue, stamps), Recursion(self._catalogue)),
             **_of_policies(Policies(self._catalogue, stamps)),
@@ -86,6 +96,7 @@ class Control:
         }
 
     async def __aenter__(self) -> Self:
+        await self._layers.load()
         records = await self._catalogue.load()
         await self._activations.__aenter__()
         for record in records:
@@ -122,6 +133,24 @@ def _of_versions(versions: Versions, aliases: Aliases) -> Mapping[str, Operation
         "ListAliases": _parsing(requests.ListAliasesRequest, aliases.list_aliases),
         "UpdateAlias": _parsing(requests.UpdateAliasRequest, aliases.update_alias),
         "DeleteAlias": _parsing(requests.AliasRequest, aliases.delete_alias),
+    }
+
+
+def _of_layers(layers: Layers, permissions: LayerPermissions) -> Mapping[str, Operation]:
+    return {
+        "PublishLayerVersion": _parsing(layer_requests.PublishLayerVersionRequest, layers.publish_layer_version),
+        "GetLayerVersion": _parsing(layer_requests.LayerVersionRequest, layers.get_layer_version),
+        "GetLayerVersionByArn": _parsing(layer_requests.LayerVersionByArnRequest, layers.get_layer_version_by_arn),
+        "ListLayers": _parsing(layer_requests.ListLayersRequest, layers.list_layers),
+        "ListLayerVersions": _parsing(layer_requests.ListLayerVersionsRequest, layers.list_layer_versions),
+        "DeleteLayerVersion": _parsing(layer_requests.LayerVersionRequest, layers.delete_layer_version),
+        "AddLayerVersionPermission": _parsing(
+            layer_requests.AddLayerVersionPermissionRequest, permissions.add_layer_version_permission
+        ),
+        "GetLayerVersionPolicy": _parsing(layer_requests.LayerVersionRequest, permissions.get_layer_version_policy),
+        "RemoveLayerVersionPermission": _parsing(
+            layer_requests.RemoveLayerVersionPermissionRequest, permissions.remove_layer_version_permission
+        ),
     }
 
 

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from lambent.control.requests import CodeMembers, unsupported
+from lambent.control.requests import PackageMembers, unsupported
 from lambent.control.usage import Holding, Ledger
 from lambent.model import limits
 from lambent.model.caller import CallerContext
@@ -40,7 +40,7 @@ class Packages:
         self._uploads = 0
         self._leaving: dict[str, asyncio.Event] = {}
 
-    async def take(self, caller: CallerContext, code: CodeMembers) -> Package:
+    async def take(self, caller: CallerContext, code: PackageMembers) -> Package:
         """Fetch and check the code that a request names.
 
         Raises:
@@ -87,7 +87,7 @@ class Packages:
             finally:
                 self._leaving.pop(package).set()
 
-    async def _bytes(self, caller: CallerContext, code: CodeMembers) -> bytes:
+    async def _bytes(self, caller: CallerContext, code: PackageMembers) -> bytes:
         if code.s3_object_storage_mode == "REFERENCE":
             raise unsupported("S3ObjectStorageMode REFERENCE")
         if code.zip_file is not None:

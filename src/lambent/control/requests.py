@@ -46,14 +46,19 @@ class RoutingMembers(Members):
     additional_version_weights: dict[str, float] | None = None
 
 
-class CodeMembers(Members):
-    """Where the code comes from: exactly one of a zip, an S3 object and an image."""
+class PackageMembers(Members):
+    """Where a zip comes from: the request itself, or an S3 object."""
 
     zip_file: bytes | None = None
     s3_bucket: str | None = None
     s3_key: str | None = None
     s3_object_version: str | None = None
     s3_object_storage_mode: str | None = None
+
+
+class CodeMembers(PackageMembers):
+    """Where the code comes from: exactly one of a zip, an S3 object and an image."""
+
     image_uri: str | None = None
 
 
@@ -72,6 +77,7 @@ class ConfigurationMembers(Members):
     tracing_config: TracingMembers | None = None
     snap_start: SnapStartMembers | None = None
     logging_config: LoggingMembers | None = None
+    layers: tuple[str, ...] | None = None
 
 
 class CreateFunctionRequest(ConfigurationMembers, kw_only=True):

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from lambent.model.function import FunctionRecord, FunctionVersion
+from lambent.model.layer import LayerRecord
 
 Scope = tuple[str, str]
 """Account and region."""
@@ -37,7 +38,7 @@ class Holding:
             functions=1,
             code_bytes=latest.code_size_bytes,
             reserved_concurrency=record.reserved_concurrency or 0,
-            packages=(latest.code_blob,) if serving is None else (latest.code_blob, serving.code_blob),
+            packages=_packages(latest) if serving is None else (*_packages(latest), *_packages(serving)),
         )
 
     @classmethod
@@ -45,7 +46,15 @@ class Holding:
         return cls(
             scope=(version.account, version.region),
             code_bytes=version.code_size_bytes,
-            packages=(version.code_blob,),
+            packages=_packages(version),
+        )
+
+    @classmethod
+    def of_layer(cls, record: LayerRecord) -> Holding:
+        return cls(
+            scope=(record.account, record.region),
+            code_bytes=sum(version.code_size_bytes for version in record.versions),
+            packages=tuple(version.code_blob for version in record.versions),
         )
 
 
@@ -82,6 +91,11 @@ class Ledger:
         _add(self._named, holding.packages, sign)
         if usage == Usage():
             del self._usage[holding.scope]
+
+
+def _packages(version: FunctionVersion) -> tuple[str, ...]:
+    """A function keeps its layers' packages, so that it outlives the deletion of a layer's version."""
+    return (version.code_blob, *(layer.code_blob for layer in version.layers))
 
 
 def _add(named: Counter[str], packages: Iterable[str], sign: int) -> None:

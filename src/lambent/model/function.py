@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from lambent.model.arn import LATEST, FunctionArn
 from lambent.model.event_invoke import EventInvokeConfig
+from lambent.model.layer import LayerReference
 
 
 class State(StrEnum):
@@ -70,7 +71,7 @@ class FunctionVersion:
     ephemeral_storage_mib: int = 512
     environment: Mapping[str, str] | None = None
     architectures: tuple[str, ...] = ("x86_64",)
-    layers: tuple[str, ...] = ()
+    layers: tuple[LayerReference, ...] = ()
     package_type: str = "Zip"
     tracing_mode: str = "PassThrough"
     dead_letter_target_arn: str | None = None

@@ -1,4 +1,4 @@
-"""How functions and versions lie in the store, as JSON: one place for who writes (control) and who reads (invoke)."""
+"""How functions, versions and layers lie in the store, as JSON: one place for who writes and who reads."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import msgspec
 
 from lambent.model.errors import PlatformError
 from lambent.model.function import FunctionRecord, FunctionVersion
+from lambent.model.layer import LayerRecord
 
 _encoder = msgspec.json.Encoder()
 _functions = msgspec.json.Decoder(FunctionRecord)
 _versions = msgspec.json.Decoder(FunctionVersion)
+_layers = msgspec.json.Decoder(LayerRecord)
 
 
-def encode(value: FunctionRecord | FunctionVersion) -> bytes:
+def encode(value: FunctionRecord | FunctionVersion | LayerRecord) -> bytes:
     return _encoder.encode(value)
 
 
@@ -34,6 +36,14 @@ def decode_version(value: bytes) -> FunctionVersion:
         return _versions.decode(value)
     except msgspec.MsgspecError as error:
         raise _unreadable("version", value, error) from error
+
+
+def decode_layer(value: bytes) -> LayerRecord:
+    """Read what lies under a `layer_key`; raises as `decode_function`."""
+    try:
+        return _layers.decode(value)
+    except msgspec.MsgspecError as error:
+        raise _unreadable("layer", value, error) from error
 
 
 def _unreadable(kind: str, value: bytes, error: msgspec.MsgspecError) -> PlatformError:

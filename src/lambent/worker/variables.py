@@ -43,6 +43,11 @@ def runtime_variables(
     defaults = dict(_OVERRIDABLE)
     if is_managed and str(version.runtime).startswith("python"):
         defaults["PYTHONPATH"] = "/var/runtime"
+    if is_managed and str(version.runtime).startswith("nodejs"):
+        major = str(version.runtime).removeprefix("nodejs").removesuffix(".x")
+        defaults["NODE_PATH"] = (
+            f"/opt/nodejs/node{major}/node_modules:/opt/nodejs/node_modules:/var/runtime/node_modules:/var/runtime:/var/task"
+        )
     reserved = {
         "_HANDLER": version.handler or "",
         "AWS_REGION": version.region,

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import secrets
 import time
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -124,9 +125,12 @@ class LocalWorker:
         self, stack: AsyncExitStack, environment_id: EnvironmentId, version: FunctionVersion
     ) -> Environment:
         code_dir = await stack.enter_async_context(self._code_cache.use(version.code_blob))
+        layer_dirs = [
+            await stack.enter_async_context(self._code_cache.use(layer.code_blob)) for layer in version.layers
+        ]
         stream_name = _stream_name(version, environment_id)
         interpreter, runtime_label = self._runtime_of(version)
-        processes, plan = self._plan(environment_id, version, code_dir, interpreter, stream_name)
+        processes, plan = self._plan(environment_id, version, code_dir, layer_dirs, interpreter, stream_name)
         sandbox = await self._sandboxes.create(plan)
         stream = self._telemetry.open(version, stream_name)
         output = Output(sandbox.output_fd, stream)
@@ -159,6 +163,7 @@ class LocalWorker:
         environment_id: EnvironmentId,
         version: FunctionVersion,
         code_dir: Path,
+        layer_dirs: Sequence[Path],
         interpreter: Interpreter | Missing | None,
         stream_name: str,
     ) -> tuple[tuple[ProcessPlan, ...] | FunctionError, SandboxPlan]:
@@ -173,18 +178,18 @@ class LocalWorker:
         process: ProcessPlan | FunctionError
         match interpreter:
             case Interpreter():
-                process = managed_process(interpreter, variables)
+                process = managed_process(version, interpreter, variables)
             case Missing(message=message):
                 process = FunctionError("Runtime.InvalidRuntime", message)
             case None:
-                process = custom_process(code_dir, variables)
+                process = custom_process(code_dir, layer_dirs, variables)
         boot = () if isinstance(process, FunctionError) else (process,)
         language = interpreter.language if isinstance(interpreter, Interpreter) else "none"
         language_dir = interpreter.language_dir if isinstance(interpreter, Interpreter) else None
         plan = SandboxPlan(
             sandbox_id=environment_id,
             code_dir=str(code_dir),
-            layer_dirs=(),
+            layer_dirs=tuple(map(str, layer_dirs)),
             runtime_dir=str(self._options.runtime_dirs[language]),
             language_dir=str(language_dir) if language_dir else None,
             memory_mib=version.memory_mib,

@@ -12,7 +12,7 @@ import select
 import signal
 import socket
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -133,7 +133,7 @@ def _open_mount(mount: Mount, walls: Walls) -> int:
             return walls.scratch.mount()
         if mount.kind is MountKind.BIND:
             return _read_only_tree(mount.sources[0])
-        return kernel.new_filesystem("overlay", (("lowerdir", overlay_layers(mount.sources)),), _READ_ONLY)
+        return _merged_tree(mount.sources)
 
 
 def _read_only_tree(path: str) -> int:
@@ -142,9 +142,14 @@ def _read_only_tree(path: str) -> int:
     return tree
 
 
-def overlay_layers(directories: Sequence[str]) -> str:
-    """The directories as overlayfs wants them told."""
-    return ":".join(path.replace("\\", "\\\\").replace(":", "\\:") for path in directories)
+def _merged_tree(paths: Sequence[str]) -> int:
+    """The first directory over the second and so on. Named by descriptors: an option holds 255 bytes at most."""
+    with ExitStack() as opened:
+        directories = [os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC) for path in paths]
+        for directory in directories:
+            opened.callback(os.close, directory)
+        lower = ":".join(f"/proc/self/fd/{directory}" for directory in directories)
+        return kernel.new_filesystem("overlay", (("lowerdir", lower),), _READ_ONLY)
 
 
 def _make_mount(mount: Mount) -> None:
