@@ -7,16 +7,11 @@ ignored, not even one that a later service model brings.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
-from typing import TypeVar, get_args
-
-import msgspec
+from typing import TypeVar
 
 from lambent.model.errors import InvalidParameterValue
-
-
-class Members(msgspec.Struct, rename="pascal"):
-    """A structure of a request; absent members are None."""
+from lambent.spec import members
+from lambent.spec.members import Members
 
 
 class EnvironmentMembers(Members):
@@ -210,47 +205,16 @@ class NoRequest(Members):
 Request = TypeVar("Request", bound=Members)
 
 
-def parse(kind: type[Request], members: Mapping[str, object]) -> Request:
+def parse(kind: type[Request], parameters: Mapping[str, object]) -> Request:
     """Type the members of a request that the service model has already checked.
 
     Raises:
         InvalidParameterValue: a member asks for something that Lambent does not do.
     """
-    _refuse_unsupported(kind, members)
-    return msgspec.convert(members, kind)
+    return members.parse(kind, parameters, unsupported)
 
 
 def unsupported(parameter: str) -> InvalidParameterValue:
     return InvalidParameterValue(
         f"Lambent does not support {parameter} yet: remove it from the request. See docs/compatibility.md"
     )
-
-
-def _refuse_unsupported(kind: type[Members], members: Mapping[str, object], path: str = "") -> None:
-    known = _known(kind)
-    for name, value in members.items():
-        if name not in known:
-            if _says_something(value):
-                raise unsupported(path + name)
-        elif (structure := known[name]) is not None and isinstance(value, Mapping):
-            _refuse_unsupported(structure, value, f"{path}{name}.")
-
-
-@cache
-def _known(kind: type[Members]) -> Mapping[str, type[Members] | None]:
-    """The members of a structure by AWS's name, with the structure that they hold, if they hold one."""
-    known: dict[str, type[Members] | None] = {}
-    for member in msgspec.structs.fields(kind):
-        candidates = (member.type, *get_args(member.type))
-        structures = (one for one in candidates if isinstance(one, type) and issubclass(one, Members))
-        known[member.encode_name] = next(structures, None)
-    return known
-
-
-def _says_something(value: object) -> bool:
-    """Clients send empty structures and lists to mean "none": `VpcConfig: {SubnetIds: []}`, `KMSKeyArn: ""`."""
-    if isinstance(value, Mapping):
-        return any(_says_something(member) for member in value.values())
-    if isinstance(value, list | tuple):
-        return any(_says_something(member) for member in value)
-    return value is not None and value is not False and value not in ("", b"")
