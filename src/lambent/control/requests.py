@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from lambent.model.errors import InvalidParameterValue
 from lambent.spec import members
-from lambent.spec.members import Members
+from lambent.spec.members import Members as Members
 
 
 class EnvironmentMembers(Members):
