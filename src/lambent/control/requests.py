@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypeVar
 
+import msgspec
+
 from lambent.model.errors import InvalidParameterValue
 from lambent.spec import members
 from lambent.spec.members import Members as Members
