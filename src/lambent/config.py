@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from lambent.model.limits import ACCOUNT_CONCURRENCY, TIMEOUT_S_MAXIMUM
+from lambent.model.limits import ACCOUNT_CONCURRENCY, CODE_STORAGE_BYTES, TIMEOUT_S_MAXIMUM
 
 DEFAULT_LISTEN = "127.0.0.1:9400"
 DEFAULT_DATA_DIR = Path(".lambent")
@@ -19,6 +19,8 @@ ENDPOINT_SERVICES = ("s3",)
 """AWS services that functions' code can come from."""
 
 _DURATION = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>ms|s|m|h|d)?")
+_SIZE = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>[KMGT]?B)?")
+_BYTES = {"B": 1, "KB": 1024, "MB": 1024**2, "GB": 1024**3, "TB": 1024**4}
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -70,6 +72,8 @@ class ServeOptions:
     idle_timeout_s: float = 600.0
     drain_timeout_s: float = float(TIMEOUT_S_MAXIMUM)
     account_concurrency: int = ACCOUNT_CONCURRENCY
+    code_storage_bytes: int = CODE_STORAGE_BYTES
+    """For each account in each region: of functions, their versions and layers, zipped."""
     endpoints: Mapping[str, str] = field(default_factory=dict)
     """URL by AWS service, e.g. of the S3-compatible store that packages come from."""
     runtime_fallback: RuntimeFallback = RuntimeFallback.NONE
@@ -111,6 +115,14 @@ def parse_duration_s(text: str) -> float:
     if match is None:
         raise InvalidConfiguration(f"a duration must be seconds or have a unit, e.g. 90, 90s, 10m, 2h; found {text!r}")
     return float(match["number"]) * _SECONDS[match["unit"] or "s"]
+
+
+def parse_size_bytes(text: str) -> int:
+    """A number of bytes, or a number with one of the units B, KB, MB, GB, TB, each 1,024 times the one before."""
+    match = _SIZE.fullmatch(text.strip().upper())
+    if match is None:
+        raise InvalidConfiguration(f"a size must be bytes or have a unit, e.g. 500MB, 75GB; found {text!r}")
+    return int(float(match["number"]) * _BYTES[match["unit"] or "B"])
 
 
 def parse_endpoints(pairs: Iterable[str]) -> Mapping[str, str]:

@@ -42,7 +42,7 @@ from lambent.model.arn import FunctionArn
 from lambent.model.caller import CallerContext
 from lambent.model.errors import PlatformError
 from lambent.model.function import FunctionRecord, FunctionVersion
-from lambent.model.limits import CREATE_FUNCTION_REQUEST_BYTES
+from lambent.model.limits import REQUEST_BYTES
 from lambent.service_log import start_service_log
 from lambent.spec.service import load
 from lambent.worker.code_cache import CodeCache
@@ -174,7 +174,9 @@ class _Host:
             invoke_api=InvokeApi(Invoker(resolver, manager)),
             local_api=local_api,
         )
-        limits = Limits(body_bytes=CREATE_FUNCTION_REQUEST_BYTES)
+        limits = Limits(
+            body_bytes=2 * REQUEST_BYTES
+        )  # the gateway refuses in AWS's words what is only a little too large
         return await stack.enter_async_context(Server(gateway.handle, limits=limits, name="frontend"))
 
     async def _worker(self, code_cache: CodeCache, telemetry: TelemetryWriter, stack: AsyncExitStack) -> LocalWorker:
@@ -244,6 +246,7 @@ class _Host:
             runtime_warning=self._runtime_warning,
             architectures=(_ARCHITECTURES.get(platform.machine(), platform.machine()),),
             concurrency=self._options.account_concurrency,
+            code_storage_bytes=self._options.code_storage_bytes,
         )
 
     def _authenticator(self) -> Authenticator:

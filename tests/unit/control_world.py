@@ -20,7 +20,7 @@ from lambent.model.function import FunctionVersion
 ROLE = "arn:aws:iam::000000000000:role/any"
 ARN = "arn:aws:lambda:eu-west-1:000000000000:function:f"
 CALLER = CallerContext(account="000000000000", region="eu-west-1", base_url="http://127.0.0.1:9400")
-RUNTIMES = ("nodejs22.x", "python3.12", "python3.13", "provided.al2023")
+RUNTIMES = ("nodejs22.x", "python2.7", "python3.12", "python3.13", "provided.al2023")
 
 
 def zip_of(content: str = "def handler(event, context): ...") -> bytes:

@@ -12,6 +12,7 @@ from lambent.config import (
     parse_duration_s,
     parse_endpoints,
     parse_listen,
+    parse_size_bytes,
 )
 
 
@@ -41,6 +42,19 @@ def test_a_duration_is_seconds_unless_it_has_a_unit(text: str, seconds: float) -
 def test_anything_else_is_no_duration(text: str) -> None:
     with pytest.raises(InvalidConfiguration, match="10m"):
         parse_duration_s(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "size_bytes"), [("0", 0), ("512", 512), ("1kb", 1_024), ("1.5MB", 1_572_864), ("75GB", 80_530_636_800)]
+)
+def test_a_size_is_bytes_unless_it_has_a_unit(text: str, size_bytes: int) -> None:
+    assert parse_size_bytes(text) == size_bytes
+
+
+@pytest.mark.parametrize("text", ["", "much", "-1", "1 GiB", "GB"])
+def test_anything_else_is_no_size(text: str) -> None:
+    with pytest.raises(InvalidConfiguration, match="a size must be"):
+        parse_size_bytes(text)
 
 
 def test_endpoints_are_read_by_service() -> None:

@@ -72,7 +72,9 @@ async def create_refusal(world: World, kind: type[ApiError], name: str = "f", **
 class TestCreate:
     async def test_a_new_function_is_answered_as_aws_recorded_it(self, world: World) -> None:
         code = zip_of()
-        assert await world.create() == {
+        created = await world.create()
+        assert len(created.pop("ConfigSha256")) == 64  # newer than the recording
+        assert created == {
             "Architectures": ["x86_64"],
             "CodeSha256": b64encode(hashlib.sha256(code).digest()).decode(),
             "CodeSize": len(code),
@@ -192,6 +194,28 @@ class TestCreate:
                 f"[{', '.join(RUNTIMES)}] or be a valid ARN",
             ),
             (
+                {"Runtime": "python2.7"},
+                InvalidParameterValue,
+                "The runtime parameter of python2.7 is no longer supported for creating or updating AWS Lambda "
+                "functions. We recommend you use a supported runtime while creating or updating functions.",
+            ),
+            (
+                {"PackageType": "Image", "Code": {"ImageUri": "i"}},
+                InvalidParameterValue,
+                "Please don't provide Handler or Runtime or Layer when the intended function PackageType is Image.",
+            ),
+            (
+                {"PackageType": "Image", "Runtime": None, "Handler": None},
+                InvalidParameterValue,
+                "Please provide a source for function code.",
+            ),
+            (
+                {"DeadLetterConfig": {"TargetArn": "arn:aws:s3:::bucket"}},
+                InvalidParameterValue,
+                "DeadLetterConfig.TargetArn must be the ARN of a standard SQS queue or SNS topic, found "
+                "arn:aws:s3:::bucket",
+            ),
+            (
                 {"MemorySize": 10_241},
                 InvalidParameterValue,
                 "'MemorySize' value failed to satisfy constraint: Member must have value less than or equal to 10240",
@@ -277,11 +301,13 @@ class TestCreate:
     @pytest.mark.parametrize(
         ("members", "parameter"),
         [
-            ({"PackageType": "Image", "Code": {"ImageUri": "i"}}, "PackageType Image"),
+            (
+                {"PackageType": "Image", "Code": {"ImageUri": "i"}, "Runtime": None, "Handler": None},
+                "PackageType Image",
+            ),
             ({"Code": {"ImageUri": "i"}}, "PackageType Image"),
             ({"VpcConfig": {"SubnetIds": ["subnet-1"]}}, "VpcConfig"),
             ({"FileSystemConfigs": [{"Arn": "a", "LocalMountPath": "/mnt/x"}]}, "FileSystemConfigs"),
-            ({"DeadLetterConfig": {"TargetArn": "arn:aws:sqs:eu-west-1:000000000000:q"}}, "DeadLetterConfig"),
             ({"KMSKeyArn": "arn:aws:kms:eu-west-1:000000000000:key/k"}, "KMSKeyArn"),
             ({"CodeSigningConfigArn": "arn"}, "CodeSigningConfigArn"),
             ({"ImageConfig": {"Command": ["x"]}}, "ImageConfig"),
@@ -322,6 +348,20 @@ class TestCreate:
             PackageType="Zip",
             Code={"ZipFile": zip_of(), "S3ObjectStorageMode": "COPY"},
         )
+
+    async def test_a_dead_letter_target_is_kept_shown_and_cleared(self, world: World) -> None:
+        target = {"TargetArn": "arn:aws:sns:eu-west-1:000000000000:topic"}
+        assert (await world.created(DeadLetterConfig=target))["DeadLetterConfig"] == target
+        update = {"FunctionName": "f", "DeadLetterConfig": {"TargetArn": ""}}
+        assert "DeadLetterConfig" not in await world.call("UpdateFunctionConfiguration", **update)
+
+    async def test_equal_configurations_have_one_digest(self, world: World) -> None:
+        first = (await world.created("f"))["ConfigSha256"]
+        changed = await world.call("UpdateFunctionConfiguration", FunctionName="f", Timeout=4)
+        assert changed["ConfigSha256"] != first
+        await world.settled()
+        again = await world.call("UpdateFunctionConfiguration", FunctionName="f", Timeout=3)
+        assert again["ConfigSha256"] == first
 
     async def test_code_comes_from_s3_too(self, world: World) -> None:
         world.objects.objects["b", "k", "v"] = zip_of("from s3")
@@ -645,7 +685,7 @@ class TestUpdate:
             "UpdateFunctionConfiguration", FunctionName="f", Environment={"Variables": {"A": "3"}}, Description="new"
         )
         assert answer["Environment"] == {"Variables": {"A": "3"}}
-        changed = {key for key in answer if answer[key] != before.get(key)} - {"RevisionId"}
+        changed = {key for key in answer if answer[key] != before.get(key)} - {"RevisionId", "ConfigSha256"}
         assert changed == {
             "Environment", "Description", "LastUpdateStatus", "LastUpdateStatusReason", "LastUpdateStatusReasonCode",
         }  # fmt: skip

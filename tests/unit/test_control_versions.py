@@ -196,3 +196,14 @@ async def test_two_versions_of_different_roles_cannot_share_an_alias(world: Worl
         RoutingConfig={"AdditionalVersionWeights": {"2": 0.5}},
     )
     assert message == "Function versions 1 and 2 of an alias must have the same Role."
+
+
+async def test_two_versions_of_different_dead_letter_targets_cannot_share_an_alias(world: World) -> None:
+    await world.created(Publish=True)
+    await change(world, DeadLetterConfig={"TargetArn": "arn:aws:sqs:eu-west-1:000000000000:q"})
+    await publish(world)
+    weights = {"AdditionalVersionWeights": {"2": 0.5}}
+    message = await refusal(
+        world, InvalidParameterValue, "CreateAlias", Name="a", FunctionVersion="1", RoutingConfig=weights
+    )
+    assert message == "Function versions 1 and 2 of an alias must have the same DeadLetterConfig."

@@ -18,6 +18,7 @@ from lambent.config import (
     parse_duration_s,
     parse_endpoints,
     parse_listen,
+    parse_size_bytes,
 )
 from lambent.model.limits import ACCOUNT_CONCURRENCY
 
@@ -31,6 +32,7 @@ def serve(
     idle_timeout: str = "10m",
     drain_timeout: str = "15m",
     account_concurrency: int = ACCOUNT_CONCURRENCY,
+    code_storage: str = "75GB",
     endpoint: Annotated[list[str] | None, Parameter(negative=())] = None,
     runtime_fallback: RuntimeFallback = RuntimeFallback.NONE,
     isolation: Isolation = Isolation.AUTO,
@@ -55,6 +57,8 @@ def serve(
         How long running invokes may go on once the server was told to stop.
     account_concurrency:
         How many invokes may run at once.
+    code_storage:
+        How much code an account may keep in a region, all versions counted, e.g. 500MB, 75GB.
     endpoint:
         SERVICE=URL of an AWS-compatible service to take packages from, e.g. s3=http://127.0.0.1:9000. Repeatable.
     runtime_fallback:
@@ -74,6 +78,7 @@ def serve(
         idle_timeout_s=parse_duration_s(idle_timeout),
         drain_timeout_s=parse_duration_s(drain_timeout),
         account_concurrency=account_concurrency,
+        code_storage_bytes=parse_size_bytes(code_storage),
         endpoints=parse_endpoints(endpoint or ()),
         runtime_fallback=runtime_fallback,
         isolation=isolation,

@@ -116,6 +116,11 @@ class Aliases:
                 raise InvalidParameterValue(
                     f"Function versions {main.version} and {other.version} of an alias must have the same Role."
                 )
+            if other.dead_letter_target_arn != main.dead_letter_target_arn:
+                raise InvalidParameterValue(
+                    f"Function versions {main.version} and {other.version} of an alias must have the same "
+                    "DeadLetterConfig."
+                )
 
 
 def _weights(routing: RoutingMembers | None, before: Mapping[str, float]) -> Mapping[str, float]:

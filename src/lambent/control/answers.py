@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from base64 import b64decode, urlsafe_b64encode
 
+from lambent.control.states import config_digest
 from lambent.model.arn import FunctionArn
 from lambent.model.errors import InvalidParameterValue
 from lambent.model.function import Alias, FunctionVersion, LoggingConfig, State
@@ -26,6 +27,7 @@ def configuration(version: FunctionVersion, arn: FunctionArn | None = None) -> A
         "LastUpdateStatus": version.last_update_status if is_settled else None,
         "LastUpdateStatusReason": version.last_update_status_reason if is_settled else None,
         "LastUpdateStatusReasonCode": version.last_update_status_reason_code if is_settled else None,
+        "ConfigSha256": config_digest(version),
         "RuntimeVersionConfig": {"RuntimeVersionArn": runtime_version_arn(version.runtime, version.region)},
     }
 
@@ -46,6 +48,7 @@ def listed(version: FunctionVersion, arn: FunctionArn) -> Answer:
         "CodeSha256": version.code_sha256,
         "Version": version.version,
         "Environment": {"Variables": version.environment} if version.environment else None,
+        "DeadLetterConfig": {"TargetArn": version.dead_letter_target_arn} if version.dead_letter_target_arn else None,
         "TracingConfig": {"Mode": version.tracing_mode},
         "RevisionId": version.revision_id,
         "PackageType": version.package_type,

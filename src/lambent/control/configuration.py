@@ -25,6 +25,11 @@ def configured(version: FunctionVersion, request: ConfigurationMembers) -> Funct
             request.ephemeral_storage.size if request.ephemeral_storage else version.ephemeral_storage_mib
         ),
         environment=_variables(request.environment) if request.environment else version.environment,
+        dead_letter_target_arn=(
+            request.dead_letter_config.target_arn or None
+            if request.dead_letter_config
+            else version.dead_letter_target_arn
+        ),
         logging=_logging(request.logging_config) if request.logging_config else version.logging,
     )
 

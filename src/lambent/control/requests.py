@@ -28,6 +28,10 @@ class TracingMembers(Members):
     mode: str | None = None
 
 
+class DeadLetterMembers(Members):
+    target_arn: str | None = None
+
+
 class SnapStartMembers(Members):
     apply_on: str | None = None
 
@@ -72,6 +76,7 @@ class ConfigurationMembers(Members):
     environment: EnvironmentMembers | None = None
     ephemeral_storage: EphemeralStorageMembers | None = None
     tracing_config: TracingMembers | None = None
+    dead_letter_config: DeadLetterMembers | None = None
     snap_start: SnapStartMembers | None = None
     logging_config: LoggingMembers | None = None
     layers: tuple[str, ...] | None = None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
+from typing import NoReturn
 
 from lambent.control.requests import ConfigurationMembers, CreateFunctionRequest, LoggingMembers, unsupported
 from lambent.model import limits
@@ -19,17 +21,38 @@ RESERVED_VARIABLES = frozenset((
 ))  # fmt: skip
 """reference/runtime-api.md §6.1"""
 
+RETIRED_RUNTIMES = frozenset((
+    "nodejs", "nodejs4.3", "nodejs4.3-edge", "nodejs6.10", "nodejs8.10", "nodejs10.x", "nodejs12.x", "nodejs14.x",
+    "python2.7", "python3.6", "python3.7", "dotnetcore1.0", "dotnetcore2.0", "dotnetcore2.1", "dotnetcore3.1",
+    "java8", "go1.x", "ruby2.5", "ruby2.7", "provided",
+))  # fmt: skip
+"""Identifiers that the service model keeps, and that neither AWS nor Lambent gives to a function any more."""
+
 _TAGS_MAXIMUM = 50
+_DEAD_LETTER_ARN = re.compile(r"arn:aws[a-z-]*:(sqs:[a-z0-9-]+:\d{12}:[\w-]{1,80}|sns:[a-z0-9-]+:\d{12}:[\w-]{1,256})")
 
 
 def check_new_function(request: CreateFunctionRequest) -> None:
-    if request.package_type == "Image" or request.code.image_uri:
+    if request.package_type == "Image":
+        _refuse_image(request)
+    if request.code.image_uri:
         raise unsupported("PackageType Image")
     if not request.runtime or not request.handler:
         raise InvalidParameterValue(
             "Runtime and Handler are mandatory parameters for functions created with deployment packages."
         )
     check_tags(request.tags or {})
+
+
+def _refuse_image(request: CreateFunctionRequest) -> NoReturn:
+    """Say first what AWS would not do either."""
+    if request.runtime or request.handler or request.layers:
+        raise InvalidParameterValue(
+            "Please don't provide Handler or Runtime or Layer when the intended function PackageType is Image."
+        )
+    if not request.code.image_uri:
+        raise InvalidParameterValue("Please provide a source for function code.")
+    raise unsupported("PackageType Image")
 
 
 def check_configuration(request: ConfigurationMembers, runtimes: Sequence[str]) -> None:
@@ -39,11 +62,18 @@ def check_configuration(request: ConfigurationMembers, runtimes: Sequence[str]) 
             f"Value {request.runtime} at 'runtime' failed to satisfy constraint: Member must satisfy enum value set: "
             f"[{', '.join(runtimes)}] or be a valid ARN"
         )
+    if request.runtime in RETIRED_RUNTIMES:
+        raise InvalidParameterValue(
+            f"The runtime parameter of {request.runtime} is no longer supported for creating or updating AWS Lambda "
+            "functions. We recommend you use a supported runtime while creating or updating functions."
+        )
     _check_sizes(request)
     if request.environment is not None:
         _check_variables(request.environment.variables or {})
     if request.tracing_config is not None and request.tracing_config.mode == "Active":
         raise unsupported("TracingConfig.Mode Active")
+    if request.dead_letter_config is not None and request.dead_letter_config.target_arn:
+        _check_dead_letter_target(request.dead_letter_config.target_arn)
     if request.snap_start is not None and request.snap_start.apply_on == "PublishedVersions":
         raise unsupported("SnapStart.ApplyOn PublishedVersions")
     if request.logging_config is not None:
@@ -92,6 +122,13 @@ def _check_variables(variables: Mapping[str, str]) -> None:
         raise InvalidParameterValue(
             "Lambda was unable to configure your environment variables because the environment variables you have "
             f"provided exceeded the 4KB limit. String measured: {measured}"
+        )
+
+
+def _check_dead_letter_target(arn: str) -> None:
+    if _DEAD_LETTER_ARN.fullmatch(arn) is None:
+        raise InvalidParameterValue(
+            f"DeadLetterConfig.TargetArn must be the ARN of a standard SQS queue or SNS topic, found {arn}"
         )
 
 

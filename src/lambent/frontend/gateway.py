@@ -17,7 +17,8 @@ from lambent.frontend.services import find_service
 from lambent.http.server import Exchange
 from lambent.iam.authenticator import Caller
 from lambent.model.caller import CallerContext
-from lambent.model.errors import InvalidSignature, NotImplementedByLambent
+from lambent.model.errors import InvalidSignature, NotImplementedByLambent, RequestEntityTooLarge
+from lambent.model.limits import REQUEST_BYTES
 from lambent.spec.service import Service
 
 log = logging.getLogger(__name__)
@@ -108,6 +109,10 @@ class Gateway:
         if caller.service not in (None, service.name):
             raise InvalidSignature(f"Credential should be scoped to correct service: '{service.name}'.")
         operation, labels = service.route(request.method, request.path, request.query, request.headers, request.body)
+        if len(request.body) > REQUEST_BYTES:
+            raise RequestEntityTooLarge(
+                f"Request must be smaller than {REQUEST_BYTES} bytes for the {operation.name} operation"
+            )
         parameters = operation.parse(labels, request.query, request.headers, request.body)
         if operation.name == "Invoke":
             return await self._invoke_api.invoke(
