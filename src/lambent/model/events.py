@@ -2,12 +2,14 @@
 
 Times are epoch seconds (float), durations milliseconds. Field names and the order of events are AWS's
 (reference/extensions-telemetry.md §5). Log lines, the Telemetry API, metrics and the console's timeline read it.
+Three are made per invocation: as structs they cost a tenth of what frozen dataclasses do.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 
 class Status(StrEnum):
@@ -29,8 +31,7 @@ class InitializationType(StrEnum):
     SNAP_START = "snap-start"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InitStart:
+class InitStart(Struct, frozen=True, kw_only=True):
     time: float
     phase: Phase
     initialization_type: InitializationType
@@ -41,8 +42,7 @@ class InitStart:
     function_version: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InitRuntimeDone:
+class InitRuntimeDone(Struct, frozen=True, kw_only=True):
     time: float
     phase: Phase
     initialization_type: InitializationType
@@ -50,8 +50,7 @@ class InitRuntimeDone:
     error_type: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InitReport:
+class InitReport(Struct, frozen=True, kw_only=True):
     time: float
     phase: Phase
     initialization_type: InitializationType
@@ -60,16 +59,14 @@ class InitReport:
     error_type: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Start:
+class Start(Struct, frozen=True, kw_only=True):
     time: float
     request_id: str
     version: str
     trace_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RuntimeDone:
+class RuntimeDone(Struct, frozen=True, kw_only=True):
     time: float
     request_id: str
     status: Status
@@ -79,8 +76,7 @@ class RuntimeDone:
     trace_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class Report(Struct, frozen=True, kw_only=True):
     """Ends an invocation; `init_duration_ms` only on the first one of an environment whose Init ran outside it."""
 
     time: float
@@ -95,16 +91,14 @@ class Report:
     trace_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fault:
+class Fault(Struct, frozen=True, kw_only=True):
     """A line the platform itself adds, e.g. `<ISO>Z <request id> Task timed out after 3.00 seconds`."""
 
     time: float
     text: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShutdownDone:
+class ShutdownDone(Struct, frozen=True, kw_only=True):
     """The environment is gone; no log line, read by metrics and the console."""
 
     time: float

@@ -1,9 +1,14 @@
-"""One invocation, from the caller's request to its outcome. Payloads are bytes all the way."""
+"""One invocation, from the caller's request to its outcome. Payloads are bytes all the way.
+
+What is made per invocation is a struct: it costs a tenth of a frozen dataclass.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import NewType
+
+from msgspec import Struct
 
 from lambent.model.arn import FunctionArn
 from lambent.model.function import FunctionVersion
@@ -12,8 +17,7 @@ RequestId = NewType("RequestId", str)
 EnvironmentId = NewType("EnvironmentId", str)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InvokeRequest:
+class InvokeRequest(Struct, frozen=True, kw_only=True):
     """What a caller asks. `function` keeps the qualifier the caller used; `trace_id` is an X-Amzn-Trace-Id value."""
 
     request_id: RequestId
@@ -36,8 +40,7 @@ class Target:
     pool_key: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InvokeResult:
+class InvokeResult(Struct, frozen=True, kw_only=True):
     """What the caller gets. `function_error` is None, "Unhandled" or "Handled"; `log_tail` at most 4,096 bytes."""
 
     payload: bytes

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+
+from msgspec.structs import replace
 
 from lambent.model.errors import PlatformError
 from lambent.model.invocation import InvokeRequest, InvokeResult
