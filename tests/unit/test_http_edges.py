@@ -39,7 +39,7 @@ class Parking:
 
 @asynccontextmanager
 async def serving(
-    handler: Handler = describe, limits: Limits | None = None, streams: Callable[[str, bytes], bool] | None = None
+    handler: Handler = describe, limits: Limits | None = None, streams: Callable[[Exchange], bool] | None = None
 ) -> AsyncIterator[int]:
     async with Server(handler, limits=limits, streams=streams) as server:
         yield (await server.listen("127.0.0.1", 0)).port
@@ -118,7 +118,7 @@ async def test_a_streamed_body_is_invited_when_its_reader_asks() -> None:
     def handler(exchange: Exchange) -> None:
         exchange.respond(403)
 
-    async with serving(handler, streams=lambda method, path: True) as port:
+    async with serving(handler, streams=lambda exchange: True) as port:
         answer = await talk(port, refused)
 
     assert statuses(answer) == [403]

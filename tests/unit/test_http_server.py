@@ -24,7 +24,7 @@ def echo(exchange: Exchange) -> None:
 
 @asynccontextmanager
 async def serving(
-    handler: Handler = echo, limits: Limits | None = None, streams: Callable[[str, bytes], bool] | None = None
+    handler: Handler = echo, limits: Limits | None = None, streams: Callable[[Exchange], bool] | None = None
 ) -> AsyncIterator[tuple[Server, int]]:
     async with Server(handler, limits=limits, streams=streams) as server:
         listener = await server.listen("127.0.0.1", 0)
@@ -121,7 +121,7 @@ async def test_a_streamed_request_is_read_with_back_pressure() -> None:
         kept.append(asyncio.get_running_loop().create_task(read(exchange)))
 
     body = b"x" * 3_000_000
-    async with serving(handler, Limits(body_bytes=10), streams=lambda method, path: path == b"/s") as (_, port):
+    async with serving(handler, Limits(body_bytes=10), streams=lambda exchange: exchange.path == b"/s") as (_, port):
         answer = await talk(
             port,
             b"POST /s HTTP/1.1\r\ntransfer-encoding: chunked\r\ntrailer: x-a\r\nconnection: close\r\n\r\n",

@@ -18,11 +18,24 @@ class BodyReader(AsyncIterator[bytes]):
     Iterating raises ConnectionError when the peer goes away, or breaks the protocol, before the body's end.
     """
 
-    __slots__ = ("_awaited", "_chunks", "_ended", "_error", "_held_bytes", "_is_discarding", "_on_room", "trailers")
+    __slots__ = (
+        "_awaited",
+        "_chunks",
+        "_ended",
+        "_error",
+        "_held_bytes",
+        "_is_discarding",
+        "_on_end",
+        "_on_room",
+        "received_bytes",
+        "trailers",
+    )
 
     def __init__(self, trailers: list[Header], on_room: Callable[[], None]) -> None:
         self.trailers = trailers
+        self.received_bytes = 0
         self._on_room = on_room  # called when someone waits for more, so when there is room for it
+        self._on_end: Callable[[ConnectionError | None], None] | None = None
         self._chunks: deque[bytes] = deque()
         self._held_bytes = 0
         self._ended = False
@@ -51,7 +64,12 @@ class BodyReader(AsyncIterator[bytes]):
     def is_awaited(self) -> bool:
         return self._awaited is not None
 
+    def on_end(self, callback: Callable[[ConnectionError | None], None]) -> None:
+        """Call back when the last byte has arrived, perhaps before it is read; or, with an error, when none will."""
+        self._on_end = callback
+
     def feed(self, data: bytes) -> None:
+        self.received_bytes += len(data)
         if not self._is_discarding:
             self._chunks.append(data)
             self._held_bytes += len(data)
@@ -59,12 +77,14 @@ class BodyReader(AsyncIterator[bytes]):
 
     def end(self) -> None:
         self._ended = True
+        self._tell_end(None)
         self._wake()
 
     def fail(self, error: ConnectionError) -> None:
         """No more will come; what has arrived can still be read."""
         if not self._ended and self._error is None:
             self._error = error
+            self._tell_end(error)
             self._wake()
 
     def discard(self) -> None:
@@ -72,6 +92,12 @@ class BodyReader(AsyncIterator[bytes]):
         self._is_discarding = True
         self._chunks.clear()
         self._held_bytes = 0
+        self._on_room()
+
+    def _tell_end(self, error: ConnectionError | None) -> None:
+        callback, self._on_end = self._on_end, None
+        if callback is not None:
+            callback(error)
 
     def _wake(self) -> None:
         awaited, self._awaited = self._awaited, None

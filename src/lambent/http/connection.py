@@ -59,7 +59,7 @@ class Connection(asyncio.Protocol):
         self,
         handler: Handler,
         limits: Limits,
-        streams: Callable[[str, bytes], bool] | None,
+        streams: Callable[[Exchange], bool] | None,
         on_made: Callable[[Connection], None],
         on_lost: Callable[[Connection], None],
     ) -> None:
@@ -175,7 +175,7 @@ class Connection(asyncio.Protocol):
         exchange = Exchange(self, method, self._target, fields)
         self._fields = exchange.trailers
         self._body_bytes = 0
-        if self._streams is not None and self._streams(method, exchange.path):
+        if self._streams is not None and self._streams(exchange):
             exchange.body_reader = BodyReader(exchange.trailers, self._make_room)
         self._obey_headers(exchange, parser)
         self._reading = exchange

@@ -38,8 +38,8 @@ class Listener:
 class Server:
     """Serves any number of listeners with one handler. An async context manager; leaving it cuts what still runs.
 
-    `streams` tells by method and path which requests are handled as soon as their head is there, to be read from
-    `exchange.body_reader`; all others are handled when their body is complete.
+    `streams` tells by their heads which requests are handled at once, to be read from `exchange.body_reader`; all
+    others are handled when their body is complete.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Server:
         *,
         limits: Limits | None = None,
         name: str = "lambent",
-        streams: Callable[[str, bytes], bool] | None = None,
+        streams: Callable[[Exchange], bool] | None = None,
     ) -> None:
         self.name = name
         self._handler = handler

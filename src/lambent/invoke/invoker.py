@@ -5,6 +5,7 @@ from __future__ import annotations
 from lambent.invoke.resolve import Resolver
 from lambent.model.arn import FunctionArn
 from lambent.model.invocation import InvokeRequest, InvokeResult, Target
+from lambent.model.response_stream import ResponseStream
 from lambent.ports.manager import Manager
 
 
@@ -25,6 +26,14 @@ class Invoker:
             TooManyRequests: no concurrency or no room is left.
             PlatformError: Lambent itself failed.
         """
+        target = await self._resolver.resolve(request.function)
+        async with self._manager.lease(target) as lease:
+            result = await lease.invoke(request)
+        assert isinstance(result, InvokeResult)  # streams go to those who want one
+        return result
+
+    async def stream(self, request: InvokeRequest) -> InvokeResult | ResponseStream:
+        """As `invoke`, for a request that wants a stream: it gets one if the function streams."""
         target = await self._resolver.resolve(request.function)
         async with self._manager.lease(target) as lease:
             return await lease.invoke(request)

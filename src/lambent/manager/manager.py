@@ -20,6 +20,7 @@ from lambent.manager.pool import Pool
 from lambent.model.arn import FunctionArn
 from lambent.model.errors import PlatformError, TooManyRequests
 from lambent.model.invocation import EnvironmentId, InvokeRequest, InvokeResult, Target
+from lambent.model.response_stream import ResponseStream
 from lambent.ports.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -223,12 +224,12 @@ class _Lease:
         self._environment_id = await self._manager._acquire(self._target)
         return self
 
-    async def invoke(self, request: InvokeRequest) -> InvokeResult:
+    async def invoke(self, request: InvokeRequest) -> InvokeResult | ResponseStream:
         assert self._environment_id is not None
         manager, environment_id = self._manager, self._environment_id
         self._is_used = True
         result = await manager._worker.invoke(environment_id, request)
-        if environment_id in manager._busy:
+        if environment_id in manager._busy and not request.wants_stream:
             manager._pool_of[environment_id].responded.add(environment_id)
         return result
 

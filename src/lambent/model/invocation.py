@@ -27,6 +27,8 @@ class InvokeRequest(Struct, frozen=True, kw_only=True):
     """Decoded JSON of the caller's X-Amz-Client-Context."""
     trace_id: str | None = None
     wants_log_tail: bool = False
+    wants_stream: bool = False
+    """The caller reads a streamed response as it comes; for others it is collected."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,11 +8,15 @@ from typing import Protocol
 
 from lambent.model.arn import FunctionArn
 from lambent.model.invocation import InvokeRequest, InvokeResult, Target
+from lambent.model.response_stream import ResponseStream
 
 
 class Lease(Protocol):
-    async def invoke(self, request: InvokeRequest) -> InvokeResult:
-        """Run one invocation in the leased environment. Raises PlatformError when it is lost."""
+    async def invoke(self, request: InvokeRequest) -> InvokeResult | ResponseStream:
+        """Run one invocation in the leased environment. Raises PlatformError when it is lost.
+
+        The environment stays taken until the invocation has ended, however soon the lease is left.
+        """
         ...
 
 

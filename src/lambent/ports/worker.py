@@ -7,6 +7,7 @@ from typing import Protocol
 from lambent.model.errors import PlatformError
 from lambent.model.function import FunctionVersion
 from lambent.model.invocation import EnvironmentId, InvokeRequest, InvokeResult
+from lambent.model.response_stream import ResponseStream
 
 
 class WorkerListener(Protocol):
@@ -28,8 +29,10 @@ class Worker(Protocol):
         """Begin the Init of a new environment and return its id at once; the listener hears how it went."""
         ...
 
-    async def invoke(self, environment_id: EnvironmentId, request: InvokeRequest) -> InvokeResult:
+    async def invoke(self, environment_id: EnvironmentId, request: InvokeRequest) -> InvokeResult | ResponseStream:
         """Run one invocation in a settled environment; returns as soon as the caller can be answered.
+
+        A stream is given to those who want one, if the function streams.
 
         The environment is busy until the listener hears `environment_settled` (or `environment_gone`) again, whether
         or not this call is cancelled.

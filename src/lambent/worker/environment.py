@@ -13,20 +13,22 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import assert_never
 
-from lambent.http.server import Exchange
+from lambent.http.server import BodyReader, Exchange
 from lambent.model.errors import FunctionError, PlatformError
 from lambent.model.events import Phase
 from lambent.model.function import FunctionVersion
 from lambent.model.invocation import EnvironmentId, InvokeRequest, InvokeResult
 from lambent.model.limits import INIT_TIMEOUT_S
+from lambent.model.response_stream import ResponseStream
 from lambent.worker import lifecycle as life
 from lambent.worker.invocation import Invocation
 from lambent.worker.lifecycle import Lifecycle, State
-from lambent.worker.outcomes import exit_reason
+from lambent.worker.outcomes import RESPONSE_TRUNCATED, exit_reason, failure_payload
 from lambent.worker.reporter import Reporter
 from lambent.worker.sandbox.client import Sandbox
 from lambent.worker.sandbox.plan import ProcessPlan
 from lambent.worker.sandbox.wire import ExitStatus
+from lambent.worker.streaming import RuntimeStream
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +89,11 @@ class Environment:
         """The invocation the runtime may answer now; None while there is none."""
         return self._invocation.request.request_id if self._invocation else None
 
+    @property
+    def streams_to_caller(self) -> bool:
+        """Whether the caller of the current invocation wants to read while the runtime sends."""
+        return self._invocation is not None and self._invocation.request.wants_stream
+
     # What happens to it -----------------------------------------------------------------------------------------
 
     def begin(self, *, started: float) -> None:
@@ -95,11 +102,11 @@ class Environment:
         self._set_timer(INIT_TIMEOUT_S, life.InitDeadlinePassed())
         self._refuse_unbootable()
 
-    def invoke(self, request: InvokeRequest) -> asyncio.Future[InvokeResult]:
+    def invoke(self, request: InvokeRequest) -> asyncio.Future[InvokeResult | ResponseStream]:
         """Accept one invocation in a settled environment; the future resolves when the caller can be answered."""
         self._thaw()
         timeout_s = self.version.timeout_s
-        answer: asyncio.Future[InvokeResult] = self._loop.create_future()
+        answer: asyncio.Future[InvokeResult | ResponseStream] = self._loop.create_future()
         self._invocation = Invocation(request, answer, time.time() + timeout_s)
         self._set_timer(timeout_s, life.InvokeDeadlinePassed())
         self._handle(life.InvokeAccepted())
@@ -118,6 +125,8 @@ class Environment:
         Raises:
             IllegalTransition: the runtime may not ask now.
         """
+        if self.state is State.STREAMING:
+            self._give_up_cut_stream()
         is_reconnect = self._parked is None and (self.state is State.READY or self._is_undelivered)
         commands = [] if is_reconnect else self._lifecycle.handle(life.RuntimeAskedNext())
         self._parked = exchange
@@ -132,6 +141,22 @@ class Environment:
     ) -> None:
         """Take the runtime's word. Raises IllegalTransition where it may not say that now."""
         self._handle(event)
+
+    def runtime_began_stream(self, exchange: Exchange, reader: BodyReader) -> None:
+        """Hand the caller what the runtime sends from now on. Raises IllegalTransition where it may not."""
+        commands = self._lifecycle.handle(life.RuntimeBeganStream())
+        assert self._invocation is not None
+        self._invocation.stream = RuntimeStream(exchange, reader, self._handle_late)
+        for command in commands:
+            self._perform(command)
+
+    def _give_up_cut_stream(self) -> None:
+        """The runtime goes on without having ended its response."""
+        stream = self._invocation.stream if self._invocation is not None else None
+        if stream is not None and stream.is_cut:
+            message = f"RequestId: {self.current_request_id} Error: The response was cut off before its end"
+            payload = failure_payload(RESPONSE_TRUNCATED, message)
+            self._handle(life.RuntimeEndedStream(payload, RESPONSE_TRUNCATED))
 
     def _unpark(self) -> None:
         self._parked = None
@@ -173,6 +198,9 @@ class Environment:
                 self._deliver()
             case life.Answer():
                 self._answer(command)
+            case life.BeginAnswer():
+                assert self._invocation is not None
+                self._invocation.begin_stream(self.version.version)
             case life.Finish():
                 self._finish(command)
             case life.Settle():

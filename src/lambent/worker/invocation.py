@@ -10,6 +10,8 @@ from msgspec.structs import replace
 
 from lambent.model.errors import PlatformError
 from lambent.model.invocation import InvokeRequest, InvokeResult
+from lambent.model.response_stream import ResponseStream, StreamEnd
+from lambent.worker.streaming import RuntimeStream
 
 
 @dataclass(slots=True)
@@ -17,11 +19,37 @@ class Invocation:
     """From acceptance to its report. `deadline` is epoch seconds; `started` is of the performance clock."""
 
     request: InvokeRequest
-    answer: asyncio.Future[InvokeResult]
+    answer: asyncio.Future[InvokeResult | ResponseStream]
     deadline: float
     started: float = field(default_factory=time.perf_counter)
     result: InvokeResult | None = None
     error_type: str | None = None
+    stream: RuntimeStream | None = None
+    _stream_end: asyncio.Future[StreamEnd] | None = None
+
+    @property
+    def produced_bytes(self) -> int:
+        if self.stream is not None:
+            return self.stream.received_bytes
+        return len(self.result.payload) if self.result is not None else 0
+
+    def begin_stream(self, executed_version: str) -> None:
+        """Give the caller the stream to read; `respond` ends it."""
+        stream = self.stream
+        assert stream is not None
+        self._stream_end = asyncio.get_running_loop().create_future()
+        if self.answer.done():  # the caller is gone
+            stream.let_go()
+        else:
+            self.answer.set_result(
+                ResponseStream(
+                    content_type=stream.content_type,
+                    executed_version=executed_version,
+                    pieces=stream.pieces(),
+                    end=self._stream_end,
+                    let_go=stream.let_go,
+                )
+            )
 
     def respond(self, payload: bytes, executed_version: str, error_type: str | None) -> None:
         """Note the outcome, and answer the caller unless it waits for the log tail, which is complete only later."""
@@ -39,9 +67,19 @@ class Invocation:
             self._resolve(replace(self.result, log_tail=log_tail))
 
     def fail(self, error: PlatformError) -> None:
+        if self._stream_end is not None and not self._stream_end.done():
+            self._stream_end.set_exception(error)
+            self._stream_end.exception()  # known to be told, even if nobody reads on
         if not self.answer.done():
             self.answer.set_exception(error)
 
     def _resolve(self, result: InvokeResult) -> None:
-        if not self.answer.done():  # the caller may be gone
+        if self._stream_end is not None:
+            if not self._stream_end.done():
+                self._stream_end.set_result(_end(result))
+        elif not self.answer.done():  # the caller may be gone
             self.answer.set_result(result)
+
+
+def _end(result: InvokeResult) -> StreamEnd:
+    return StreamEnd(function_error=result.function_error, error=result.payload, log_tail=result.log_tail)

@@ -12,8 +12,12 @@ An invoke that meets an idle environment in the middle of such a reset waits for
         │                 └──────────────invoke─────────────────────►┘ ▲
         └─failure─► RESETTING ──gone──► COLD ──invoke──► RESTARTING ──next──┘
 
-The caller is answered exactly once per accepted invocation: by `Answer`, in BUSY or RESTARTING only. The report of an
-invocation (`Finish`) comes exactly once as well, when the runtime has asked for more or its generation has failed.
+A runtime that streams its response is STREAMING between BUSY and RESPONDED: the caller reads already, and what can go
+wrong is the same.
+
+The caller is answered exactly once per accepted invocation: by `Answer`, in BUSY, STREAMING or RESTARTING only, and
+after `BeginAnswer` that is the end of the stream. The report of an invocation (`Finish`) comes exactly once as well,
+when the runtime has asked for more or its generation has failed.
 """
 
 from __future__ import annotations
@@ -29,6 +33,7 @@ class State(Enum):
     STARTING = "Starting"
     READY = "Ready"
     BUSY = "Busy"
+    STREAMING = "Streaming"
     RESPONDED = "Responded"
     RESETTING = "Resetting"
     REPLACING = "Replacing"
@@ -51,6 +56,19 @@ class RuntimeResponded:
     """POST /runtime/invocation/{id}/response."""
 
     payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeBeganStream:
+    """The head of a POST /runtime/invocation/{id}/response whose body is streamed."""
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeEndedStream:
+    """The end of that body. With an `error_type` it has failed, and the payload tells of it."""
+
+    payload: bytes = b""
+    error_type: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +123,8 @@ class StopRequested:
 Event = (
     RuntimeAskedNext
     | RuntimeResponded
+    | RuntimeBeganStream
+    | RuntimeEndedStream
     | RuntimeReportedError
     | RuntimeReportedInitError
     | GenerationFailed
@@ -144,6 +164,11 @@ class Deliver:
 
 
 @dataclass(frozen=True, slots=True)
+class BeginAnswer:
+    """Give the caller the stream to read; `Answer` ends it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """Answer the caller. `payload` None: the platform words the error from `error_type` and `reason`."""
 
@@ -170,7 +195,7 @@ class Destroy:
     """Give the sandbox back."""
 
 
-Command = Boot | EndInit | Settle | Deliver | Answer | Finish | Kill | Destroy
+Command = Boot | EndInit | Settle | Deliver | BeginAnswer | Answer | Finish | Kill | Destroy
 
 TIMED_OUT = "Sandbox.Timedout"
 SHUT_DOWN = "Sandbox.Failure"
@@ -210,11 +235,18 @@ def _deliver(_: Event) -> list[Command]:
     return [Deliver()]
 
 
+def _begin_answer(_: Event) -> list[Command]:
+    return [BeginAnswer()]
+
+
 def _answer(event: Event) -> list[Command]:
     match event:
         case RuntimeResponded(payload=payload):
             return [Answer(payload)]
-        case RuntimeReportedError(payload=payload, error_type=error_type):
+        case (
+            RuntimeReportedError(payload=payload, error_type=error_type)
+            | RuntimeEndedStream(payload=payload, error_type=error_type)
+        ):
             return [Answer(payload, error_type)]
         case _:
             raise AssertionError(event)
@@ -294,9 +326,14 @@ TRANSITIONS: Mapping[tuple[State, type[Event]], tuple[State, _Action]] = {
     (State.READY, StopRequested): (State.STOPPING, _kill),
     (State.BUSY, RuntimeResponded): (State.RESPONDED, _answer),
     (State.BUSY, RuntimeReportedError): (State.RESPONDED, _answer),
+    (State.BUSY, RuntimeBeganStream): (State.STREAMING, _begin_answer),
     (State.BUSY, GenerationFailed): (State.RESETTING, _answer_failure),
     (State.BUSY, InvokeDeadlinePassed): (State.RESETTING, _answer_failure),
     (State.BUSY, StopRequested): (State.STOPPING, _answer_failure),
+    (State.STREAMING, RuntimeEndedStream): (State.RESPONDED, _answer),
+    (State.STREAMING, GenerationFailed): (State.RESETTING, _answer_failure),
+    (State.STREAMING, InvokeDeadlinePassed): (State.RESETTING, _answer_failure),
+    (State.STREAMING, StopRequested): (State.STOPPING, _answer_failure),
     (State.RESPONDED, RuntimeAskedNext): (State.READY, _finished),
     (State.RESPONDED, GenerationFailed): (State.RESETTING, _late_failure),
     (State.RESPONDED, InvokeDeadlinePassed): (State.RESETTING, _late_failure),

@@ -11,6 +11,8 @@ from lambent.model.limits import INVOKE_RESPONSE_BYTES
 from lambent.worker.lifecycle import TIMED_OUT
 
 RESPONSE_TOO_LARGE = "Function.ResponseSizeTooLarge"
+RESPONSE_TRUNCATED = "Runtime.TruncatedResponse"
+INVALID_RESPONSE_MODE = "Runtime.InvalidResponseModeHeader"
 EXITED_SILENTLY = "Runtime exited without providing a reason"
 
 _ERROR_TYPE = re.compile(r"(?:Runtime|Function)\.[A-Z][a-zA-Z]+")
@@ -68,8 +70,7 @@ def failure_line(error_type: str, message: str, *, now: float, request_id: str, 
     return f"{message}\n{error_type}"
 
 
-def response_too_large() -> bytes:
+def response_too_large(limit_bytes: int = INVOKE_RESPONSE_BYTES) -> bytes:
     return failure_payload(
-        RESPONSE_TOO_LARGE,
-        f"Response payload size exceeded maximum allowed payload size ({INVOKE_RESPONSE_BYTES} bytes).",
+        RESPONSE_TOO_LARGE, f"Response payload size exceeded maximum allowed payload size ({limit_bytes} bytes)."
     )

@@ -126,7 +126,7 @@ class Reporter:
                 request_id=request.request_id,
                 status=Status.ERROR if invocation.error_type and end.status is Status.SUCCESS else end.status,
                 duration_ms=duration_ms,
-                produced_bytes=len(invocation.result.payload) if invocation.result else 0,
+                produced_bytes=invocation.produced_bytes,
                 error_type=end.error_type or invocation.error_type,
                 trace_id=request.trace_id,
             )

@@ -7,11 +7,11 @@ Served on the environment's own listener inside its network namespace: which soc
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-from lambent.http.server import Exchange
+from lambent.http.server import BodyReader, Exchange
 from lambent.model.limits import INVOKE_RESPONSE_BYTES
+from lambent.worker.answers import accept, refuse, refuse_too_large
 from lambent.worker.environment import Environment
 from lambent.worker.lifecycle import (
     IllegalTransition,
@@ -20,15 +20,19 @@ from lambent.worker.lifecycle import (
     RuntimeResponded,
     State,
 )
-from lambent.worker.outcomes import RESPONSE_TOO_LARGE, normalize_error_type, response_too_large
+from lambent.worker.outcomes import (
+    INVALID_RESPONSE_MODE,
+    RESPONSE_TOO_LARGE,
+    failure_payload,
+    normalize_error_type,
+    response_too_large,
+)
+from lambent.worker.streaming import RESPONSE_MODE, collect, outcome
 
 _ROOT = b"/2018-06-01"
 _NEXT = _ROOT + b"/runtime/invocation/next"
 _INVOCATION = _ROOT + b"/runtime/invocation/"
 _INIT_ERROR = _ROOT + b"/runtime/init/error"
-
-_JSON: Sequence[tuple[bytes, bytes]] = ((b"content-type", b"application/json"),)
-_ACCEPTED = b'{"status":"OK"}\n'
 
 
 class RuntimeApi:
@@ -36,6 +40,7 @@ class RuntimeApi:
 
     def __init__(self, environment: Environment) -> None:
         self._environment = environment
+        self._collecting: set[asyncio.Task[None]] = set()
 
     def handle(self, exchange: Exchange) -> None:
         if self._environment.state is State.RESPONDED and exchange.path == _NEXT:
@@ -57,49 +62,78 @@ class RuntimeApi:
             elif path == _ROOT + b"/ping":
                 exchange.respond(200, (), b"pong")
             elif path.startswith(_ROOT + b"/runtime/restore/"):
-                _refuse(exchange, 404, "RestoreNotEnabled", "SnapStart is not enabled for this function")
+                refuse(exchange, 404, "RestoreNotEnabled", "SnapStart is not enabled for this function")
             else:
-                _refuse(exchange, 404, "NotFound", f"No such path: {path.decode('latin-1')}")
+                refuse(exchange, 404, "NotFound", f"No such path: {path.decode('latin-1')}")
         except IllegalTransition as exc:
-            text = f"State transition from {exc.state.value} failed for runtime. Error: {exc}"
-            _refuse(exchange, 403, "InvalidStateTransition", text)
+            _refuse_transition(exchange, exc)
 
     def _next(self, exchange: Exchange) -> None:
         if _is_method(exchange, "GET"):
             self._environment.runtime_asked_next(exchange)
 
     def _outcome(self, exchange: Exchange, request_id: str, verb: bytes) -> None:
-        outcome = _OUTCOMES.get(verb)
-        if outcome is None:
-            _refuse(exchange, 404, "NotFound", f"No such path: {exchange.path.decode('latin-1')}")
+        tell = _OUTCOMES.get(verb)
+        if tell is None:
+            refuse(exchange, 404, "NotFound", f"No such path: {exchange.path.decode('latin-1')}")
         elif _is_method(exchange, "POST"):
             if request_id != self._environment.current_request_id:
-                _refuse(exchange, 400, "InvalidRequestID", "Invalid request ID")
+                refuse(exchange, 400, "InvalidRequestID", "Invalid request ID")
+            elif exchange.body_reader is not None:
+                self._respond_in_pieces(exchange, exchange.body_reader, request_id)
             else:
-                outcome(self._environment, exchange)
+                tell(self._environment, exchange)
+
+    def _respond_in_pieces(self, exchange: Exchange, reader: BodyReader, request_id: str) -> None:
+        mode = (exchange.header(RESPONSE_MODE) or b"buffered").lower()
+        if mode == b"streaming" and self._environment.streams_to_caller:
+            self._environment.runtime_began_stream(exchange, reader)
+        elif mode in (b"streaming", b"buffered"):
+            task = asyncio.get_running_loop().create_task(self._collect(exchange, reader, request_id))
+            self._collecting.add(task)
+            task.add_done_callback(self._collecting.discard)
+        else:
+            text = f"RequestId: {request_id} Error: Invalid function response mode"
+            payload = failure_payload(INVALID_RESPONSE_MODE, text)
+            self._environment.runtime_said(RuntimeReportedError(payload, INVALID_RESPONSE_MODE))
+            refuse(exchange, 400, "InvalidFunctionResponseMode", "Invalid function response mode")
+
+    async def _collect(self, exchange: Exchange, reader: BodyReader, request_id: str) -> None:
+        """Answer a caller that wants the whole response at once."""
+        try:
+            exchange.body = await collect(reader)
+        except ConnectionError:
+            return  # what becomes of the runtime tells what becomes of the invocation
+        if request_id != self._environment.current_request_id:
+            refuse(exchange, 400, "InvalidRequestID", "Invalid request ID")
+            return
+        try:
+            _respond(self._environment, exchange)
+        except IllegalTransition as exc:
+            _refuse_transition(exchange, exc)
 
     def _init_error(self, exchange: Exchange) -> None:
         if _is_method(exchange, "POST"):
             self._environment.runtime_said(RuntimeReportedInitError(exchange.body, _error_type(exchange)))
-            exchange.respond(202, _JSON, _ACCEPTED)
+            accept(exchange)
 
 
 def _respond(environment: Environment, exchange: Exchange) -> None:
-    mode = exchange.header(b"lambda-runtime-function-response-mode")
-    if mode is not None:
-        _refuse(exchange, 400, "InvalidFunctionResponseMode", "Invalid function response mode")
-    elif len(exchange.body) > INVOKE_RESPONSE_BYTES:
+    if len(exchange.body) > INVOKE_RESPONSE_BYTES:
         environment.runtime_said(RuntimeReportedError(response_too_large(), RESPONSE_TOO_LARGE))
-        text = f"Exceeded maximum allowed payload size ({INVOKE_RESPONSE_BYTES} bytes)."
-        _refuse(exchange, 413, "RequestEntityTooLarge", text)
+        refuse_too_large(exchange, INVOKE_RESPONSE_BYTES)
+        return
+    end = outcome(exchange.trailers) if exchange.trailers else None
+    if end is not None and end.error_type is not None:
+        environment.runtime_said(RuntimeReportedError(end.payload, end.error_type))
     else:
         environment.runtime_said(RuntimeResponded(exchange.body))
-        exchange.respond(202, _JSON, _ACCEPTED, may_wait=True)
+    accept(exchange, may_wait=True)
 
 
 def _report_error(environment: Environment, exchange: Exchange) -> None:
     environment.runtime_said(RuntimeReportedError(exchange.body, _error_type(exchange)))
-    exchange.respond(202, _JSON, _ACCEPTED)
+    accept(exchange)
 
 
 _OUTCOMES: dict[bytes, Callable[[Environment, Exchange], None]] = {b"response": _respond, b"error": _report_error}
@@ -113,10 +147,10 @@ def _error_type(exchange: Exchange) -> str:
 def _is_method(exchange: Exchange, method: str) -> bool:
     if exchange.method == method:
         return True
-    _refuse(exchange, 405, "MethodNotAllowed", f"Use {method}")
+    refuse(exchange, 405, "MethodNotAllowed", f"Use {method}")
     return False
 
 
-def _refuse(exchange: Exchange, status: int, error_type: str, message: str) -> None:
-    body = json.dumps({"errorMessage": message, "errorType": error_type}).encode() + b"\n"
-    exchange.respond(status, _JSON, body)
+def _refuse_transition(exchange: Exchange, error: IllegalTransition) -> None:
+    text = f"State transition from {error.state.value} failed for runtime. Error: {error}"
+    refuse(exchange, 403, "InvalidStateTransition", text)

@@ -19,6 +19,7 @@ from lambent.model.errors import FunctionError, PlatformError
 from lambent.model.function import FunctionVersion
 from lambent.model.invocation import EnvironmentId, InvokeRequest, InvokeResult
 from lambent.model.limits import INVOKE_RESPONSE_BYTES, MEMORY_MIB_PER_VCPU, PROCESSES
+from lambent.model.response_stream import ResponseStream
 from lambent.ports.telemetry import Telemetry
 from lambent.ports.worker import WorkerListener
 from lambent.worker.code_cache import CodeCache
@@ -30,6 +31,7 @@ from lambent.worker.runtime_api import RuntimeApi
 from lambent.worker.runtimes import Interpreter, Missing, resolve_runtime, runtime_version
 from lambent.worker.sandbox.client import Sandbox, Sandboxes
 from lambent.worker.sandbox.plan import ProcessPlan, SandboxPlan
+from lambent.worker.streaming import comes_in_pieces
 from lambent.worker.variables import RoleCredentials, runtime_variables
 
 log = logging.getLogger(__name__)
@@ -84,7 +86,7 @@ class LocalWorker:
         self._lives[environment_id] = task
         return environment_id
 
-    async def invoke(self, environment_id: EnvironmentId, request: InvokeRequest) -> InvokeResult:
+    async def invoke(self, environment_id: EnvironmentId, request: InvokeRequest) -> InvokeResult | ResponseStream:
         environment = self._environments.get(environment_id)
         if environment is None:
             raise PlatformError(f"environment {environment_id} is gone")
@@ -203,7 +205,9 @@ class LocalWorker:
 
     async def _serve_runtime_api(self, stack: AsyncExitStack, environment: Environment, sandbox: Sandbox) -> None:
         api = RuntimeApi(environment)
-        server = await stack.enter_async_context(Server(api.handle, limits=_RUNTIME_API_LIMITS, name="runtime-api"))
+        server = await stack.enter_async_context(
+            Server(api.handle, limits=_RUNTIME_API_LIMITS, name="runtime-api", streams=comes_in_pieces)
+        )
         await server.serve_socket(sandbox.listener)
 
     def _settled(self, environment_id: EnvironmentId) -> None:
