@@ -14,6 +14,12 @@ _RESPONSE_LIMIT_BYTES = 6 * 1024 * 1024 + 100
 # Longer than "accepted", which comes at once and need not wake anybody; shorter than that and an invocation together.
 _WAKE_AT_BYTES = 160
 
+_STREAMED = (
+    "Lambda-Runtime-Function-Response-Mode: streaming\r\n"
+    "Transfer-Encoding: chunked\r\n"
+    "Trailer: Lambda-Runtime-Function-Error-Type, Lambda-Runtime-Function-Error-Body\r\n"
+)
+
 
 class RuntimeApiError(Exception):
     """The Runtime API refused what this client asked; the runtime cannot go on."""
@@ -36,7 +42,7 @@ class Invocation:
 class RuntimeClient:
     """Speaks to the Runtime API at `address` (`host:port`, as in AWS_LAMBDA_RUNTIME_API)."""
 
-    __slots__ = ("_answers_due", "_connection", "_host", "_next")
+    __slots__ = ("_answers_due", "_connection", "_host", "_next", "is_streaming")
 
     def __init__(self, address: str) -> None:
         host, _, port = address.rpartition(":")
@@ -44,6 +50,7 @@ class RuntimeClient:
         self._host = f"Host: {address}\r\n"
         self._next = f"GET {_ROOT}/invocation/next HTTP/1.1\r\n{self._host}\r\n".encode()
         self._answers_due = 0
+        self.is_streaming = False  # a response has begun that is not at its end
 
     def ask_next(self) -> None:
         """Ask for the first invocation; later ones are asked for together with the answer before."""
@@ -68,15 +75,30 @@ class RuntimeClient:
         """Answer with an error document and ask for the next invocation; `headers` are whole lines."""
         self._answer(invocation, "error", body, headers)
 
+    def begin_stream(self, invocation: Invocation, data: bytes | memoryview, content_type: str) -> None:
+        """Begin to answer in pieces; `data`, unless it is empty, is the first of them."""
+        self.is_streaming = True
+        lines = f"Content-Type: {content_type}\r\n{_STREAMED}{self._attempt(invocation)}"
+        head = f"POST {_ROOT}/invocation/{invocation.request_id}/response HTTP/1.1\r\n{self._host}{lines}\r\n".encode()
+        self._connection.send(head, *_chunk(data))
+
+    def send_piece(self, data: bytes | memoryview) -> None:
+        if data:
+            self._connection.send(*_chunk(data))
+
+    def end_stream(self, trailers: str = "") -> None:
+        """End the answer and ask for the next invocation; `trailers` are whole lines."""
+        self.is_streaming = False
+        self._connection.send(f"0\r\n{trailers}\r\n".encode(), self._next, wake_at=_WAKE_AT_BYTES)
+        self._answers_due += 1
+
     def post_init_error(self, body: bytes, headers: str) -> None:
         """Report that this runtime cannot start, and wait until the platform knows."""
         self._connection.send(self._post("init/error", body, headers), body)
         self._connection.read_answer()
 
     def _answer(self, invocation: Invocation, outcome: str, body: bytes, headers: str) -> None:
-        attempt = invocation.headers.get("lambda-runtime-invocation-id")
-        if attempt:
-            headers += f"Lambda-Runtime-Invocation-Id: {attempt}\r\n"
+        headers += self._attempt(invocation)
         head = self._post(f"invocation/{invocation.request_id}/{outcome}", body, headers)
         self._connection.send(head, body, self._next, wake_at=_WAKE_AT_BYTES)
         self._answers_due += 1
@@ -84,7 +106,15 @@ class RuntimeClient:
     def _post(self, path: str, body: bytes, headers: str) -> bytes:
         return f"POST {_ROOT}/{path} HTTP/1.1\r\n{self._host}{headers}Content-Length: {len(body)}\r\n\r\n".encode()
 
+    def _attempt(self, invocation: Invocation) -> str:
+        attempt = invocation.headers.get("lambda-runtime-invocation-id")
+        return f"Lambda-Runtime-Invocation-Id: {attempt}\r\n" if attempt else ""
+
     def _check_accepted(self) -> None:
         status, _, body = self._connection.read_answer()
         if status not in (202, 413):  # 413: too large; the platform has told the caller, and life goes on
             raise RuntimeApiError(f"expected the answer to be accepted (202), found {status}: {body!r}")
+
+
+def _chunk(data: bytes | memoryview) -> tuple[bytes | memoryview, ...]:
+    return (b"%x\r\n" % len(data), data, b"\r\n") if data else ()

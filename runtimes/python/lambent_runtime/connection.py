@@ -27,7 +27,7 @@ class Connection:
         self._wake_at = 1
         self._has_read = False
 
-    def send(self, *parts: bytes, wake_at: int = 1) -> None:
+    def send(self, *parts: bytes | memoryview, wake_at: int = 1) -> None:
         """Write all parts, in one system call where the kernel takes them whole.
 
         The first read after it sleeps until `wake_at` bytes have come, or the connection has ended.

@@ -5,6 +5,7 @@ Imported only when something has failed.
 
 from __future__ import annotations
 
+import binascii
 import json
 import os
 import time
@@ -54,6 +55,13 @@ class ErrorReport:
         if len(cause) <= _XRAY_CAUSE_BYTES:
             lines += f"Lambda-Runtime-Function-XRay-Error-Cause: {cause}\r\n"
         return lines
+
+    def trailers(self) -> str:
+        """What ends a response that had begun well."""
+        body = binascii.b2a_base64(self.body(), newline=False).decode()
+        return (
+            f"Lambda-Runtime-Function-Error-Type: {self.error_type}\r\nLambda-Runtime-Function-Error-Body: {body}\r\n"
+        )
 
     def write_to_log(self) -> None:
         if log.is_json():

@@ -11,6 +11,20 @@ from lambent_runtime.fault import Fault
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any  # a handler is whatever its module holds
+
+_VARKEYWORDS = 0x08  # of a code object's flags: the function takes `**keywords`
+
+
+class StreamingCall:
+    """A call still to be made, of a handler that writes its response to a stream."""
+
+    __slots__ = ("context", "event", "handler")
+
+    def __init__(self, handler: Callable[..., object], event: object, context: object) -> None:
+        self.handler = handler
+        self.event = event
+        self.context = context
 
 
 def arrange_path(runtime_dir: str) -> None:
@@ -38,10 +52,26 @@ def load_handler(name: str) -> Callable[[object, object], object]:
         raise Fault("Runtime.BuiltInModuleConflict", message)
     module = _import(module_name)
     try:
-        return getattr(module, function_name)  # type: ignore[no-any-return]
+        handler = getattr(module, function_name)
     except AttributeError:
         message = f"Handler '{function_name}' missing on module '{module_name}'"
         raise Fault("Runtime.HandlerNotFound", message) from None
+    if _takes_stream(handler):
+        return lambda event, context: StreamingCall(handler, event, context)
+    return handler  # type: ignore[no-any-return]
+
+
+def _takes_stream(handler: Any) -> bool:
+    """Whether it has a parameter of the name `response_stream`, or hands its keywords on to a function that has."""
+    if not callable(handler):
+        return False
+    code = getattr(handler, "__code__", None) or getattr(handler.__call__, "__code__", None)
+    if code is None:
+        return False
+    if "response_stream" in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]:
+        return True
+    wrapped = getattr(handler, "__wrapped__", None)
+    return bool(wrapped is not None and code.co_flags & _VARKEYWORDS and _takes_stream(wrapped))
 
 
 def _import(name: str) -> object:

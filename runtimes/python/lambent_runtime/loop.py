@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+import types
 
 from lambent_runtime import log, payload
 from lambent_runtime.client import Invocation, RuntimeClient
 from lambent_runtime.connection import ConnectionLost
 from lambent_runtime.context import LambdaContext, environment_facts
-from lambent_runtime.handler import arrange_path, load_handler
+from lambent_runtime.handler import StreamingCall, arrange_path, load_handler
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     Handler = Callable[[object, object], object]
+
+_STREAMED = (types.GeneratorType, types.AsyncGeneratorType, StreamingCall)
 
 
 def main() -> NoReturn:
@@ -52,7 +55,13 @@ def _invoke(handler: Handler, client: RuntimeClient, invocation: Invocation, fac
     try:
         context = LambdaContext(headers, facts)
         event = payload.decode_event(invocation.body, headers.get("content-type", ""))
-        body, content_type = payload.encode_result(handler(event, context))
+        result = handler(event, context)
+        if isinstance(result, _STREAMED):
+            from lambent_runtime import streaming
+
+            streaming.respond(client, invocation, result)
+            return
+        body, content_type = payload.encode_result(result)
     except Exception as exc:
         _fail(client, invocation, exc)
     else:
@@ -66,7 +75,10 @@ def _fail(client: RuntimeClient, invocation: Invocation, exc: Exception) -> None
     report = ErrorReport(exc, invocation.request_id)
     report.write_to_log()
     log.flush()
-    client.fail(invocation, report.body(), report.headers())
+    if client.is_streaming:
+        client.end_stream(report.trailers())
+    else:
+        client.fail(invocation, report.body(), report.headers())
 
 
 def _load_or_exit(client: RuntimeClient) -> Handler:

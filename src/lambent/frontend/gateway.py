@@ -11,9 +11,10 @@ from typing import Any, Protocol  # Any: parameters are of whatever type the ser
 
 from lambent.frontend.errors import as_api_error
 from lambent.frontend.ids import new_request_id
-from lambent.frontend.invoke_api import Answer, InvokeApi
+from lambent.frontend.invoke_api import Answer, InvokeApi, StreamedAnswer
 from lambent.frontend.local_api import LocalApi
 from lambent.frontend.services import find_service
+from lambent.frontend.stream_answers import send_pieces
 from lambent.http.server import Exchange
 from lambent.iam.authenticator import Caller
 from lambent.model.caller import CallerContext
@@ -93,16 +94,19 @@ class Gateway:
         request_id = new_request_id()
         request = _Request.of(exchange)
         service = self._services[find_service(request.path, request.headers, request.body)]
+        answer: Answer | StreamedAnswer
         try:
-            status, headers, body = await self._answer(service, request, request_id)
+            answer = await self._answer(service, request, request_id)
         except Exception as exc:  # noqa: BLE001 - the outermost loop of a request
-            error = as_api_error(exc, request_id)
-            status, headers, body = service.serialize_error(error, request_id)
-        if not exchange.closed:
-            headers.append((b"x-amzn-requestid", request_id.encode()))
+            answer = service.serialize_error(as_api_error(exc, request_id), request_id)
+        status, headers, body = answer
+        headers.append((b"x-amzn-requestid", request_id.encode()))
+        if not isinstance(body, bytes):
+            await send_pieces(exchange, status, headers, body)
+        elif not exchange.closed:
             exchange.respond(status, headers, body)
 
-    async def _answer(self, service: Service, request: _Request, request_id: str) -> Answer:
+    async def _answer(self, service: Service, request: _Request, request_id: str) -> Answer | StreamedAnswer:
         caller = self._authenticator.authenticate(
             request.method, request.path, request.query, request.headers, request.body, time.time()
         )
@@ -116,6 +120,10 @@ class Gateway:
         parameters = operation.parse(labels, request.query, request.headers, request.body)
         if operation.name == "Invoke":
             return await self._invoke_api.invoke(
+                parameters, request.headers, account=caller.account, region=caller.region, request_id=request_id
+            )
+        if operation.name == "InvokeWithResponseStream":
+            return await self._invoke_api.stream(
                 parameters, request.headers, account=caller.account, region=caller.region, request_id=request_id
             )
         handler = self._handlers[service.name].get(operation.name)

@@ -1,15 +1,16 @@
-"""The Invoke operation: from its headers and body to an invocation, and back (reference/invocation.md §1)."""
+"""Invoke and InvokeWithResponseStream: from headers and body to an invocation, and back (invocation.md §1, §3)."""
 
 from __future__ import annotations
 
 import binascii
 from base64 import b64decode, b64encode
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any  # Any: parameters are of whatever type the service model gives them
 
 import msgspec
 
 from lambent.frontend.ids import new_trace_id
+from lambent.frontend.stream_answers import EVENT_STREAM, event_stream
 from lambent.invoke.invoker import Invoker
 from lambent.model.arn import FunctionArn, parse_function_name
 from lambent.model.errors import (
@@ -24,13 +25,14 @@ from lambent.model.invocation import InvokeRequest, InvokeResult, RequestId
 from lambent.model.limits import CLIENT_CONTEXT_BYTES, INVOKE_REQUEST_BYTES
 
 Answer = tuple[int, list[tuple[bytes, bytes]], bytes]
+StreamedAnswer = tuple[int, list[tuple[bytes, bytes]], AsyncGenerator[bytes]]
 
 _OTHER_MEDIA = ("text/", "image/", "audio/", "video/", "multipart/", "application/xml")
 _json = msgspec.json.Decoder(msgspec.Raw)
 
 
 class InvokeApi:
-    """Answers Invoke. Its caller has authenticated the request and parsed it by the service model."""
+    """Answers both operations. Its caller has authenticated the request and parsed it by the service model."""
 
     def __init__(self, invoker: Invoker) -> None:
         self._invoker = invoker
@@ -55,17 +57,34 @@ class InvokeApi:
                 raise NotImplementedByLambent(
                     "Lambent does not support InvocationType Event yet; use RequestResponse or DryRun"
                 )
-        _refuse_unsupported(parameters)
         trace_id = _trace_id(headers)
-        request = InvokeRequest(
-            request_id=RequestId(request_id),
-            function=function,
-            payload=_payload(parameters.get("Payload", b"")),
-            client_context=_client_context(parameters.get("ClientContext")),
-            trace_id=trace_id,
-            wants_log_tail=parameters.get("LogType") == "Tail",
-        )
+        request = _request(function, parameters, request_id, trace_id)
         return _answer(await self._invoker.invoke(request), trace_id)
+
+    async def stream(
+        self,
+        parameters: Mapping[str, Any],
+        headers: Mapping[str, str],
+        *,
+        account: str,
+        region: str,
+        request_id: str,
+    ) -> Answer | StreamedAnswer:
+        """Run one invocation and answer as soon as its response begins, or dry-run it."""
+        function = self._function(parameters, account, region)
+        _check_media_type(headers)
+        if parameters.get("InvocationType") == "DryRun":
+            await self._invoker.resolve(function)
+            return 204, [], b""
+        trace_id = _trace_id(headers)
+        request = _request(function, parameters, request_id, trace_id, wants_stream=True)
+        response = await self._invoker.stream(request)
+        answered = [
+            (b"content-type", EVENT_STREAM),
+            (b"x-amz-executed-version", response.executed_version.encode()),
+            (b"x-amzn-trace-id", trace_id.encode()),
+        ]
+        return 200, answered, event_stream(response)
 
     def _function(self, parameters: Mapping[str, Any], account: str, region: str) -> FunctionArn:
         function = parse_function_name(
@@ -77,6 +96,21 @@ class InvokeApi:
                 f"{function} because no resource-based policy allows the lambda:InvokeFunction action"
             )
         return function
+
+
+def _request(
+    function: FunctionArn, parameters: Mapping[str, Any], request_id: str, trace_id: str, *, wants_stream: bool = False
+) -> InvokeRequest:
+    _refuse_unsupported(parameters)
+    return InvokeRequest(
+        request_id=RequestId(request_id),
+        function=function,
+        payload=_payload(parameters.get("Payload", b"")),
+        client_context=_client_context(parameters.get("ClientContext")),
+        trace_id=trace_id,
+        wants_log_tail=parameters.get("LogType") == "Tail",
+        wants_stream=wants_stream,
+    )
 
 
 def _answer(result: InvokeResult, trace_id: str) -> Answer:

@@ -30,6 +30,7 @@ IMPLEMENTED: Mapping[str, frozenset[str]] = {
             "GetPolicy",
             "GetResourcePolicy",
             "Invoke",
+            "InvokeWithResponseStream",
             "ListAliases",
             "ListFunctionEventInvokeConfigs",
             "ListFunctions",
