@@ -59,5 +59,5 @@ def test_what_is_served_is_what_is_listed() -> None:
         runtime_warning=parts,
     )
 
-    assert {*control.operations, "Invoke"} == IMPLEMENTED["lambda"]
+    assert {*control.operations, "Invoke", "InvokeWithResponseStream"} == IMPLEMENTED["lambda"]
     assert set(LogsApi(parts).operations) == IMPLEMENTED["logs"]

@@ -13,6 +13,7 @@ from lambent.worker.lifecycle import (
     TIMED_OUT,
     TRANSITIONS,
     Answer,
+    BeginAnswer,
     Boot,
     Command,
     Deliver,
@@ -29,6 +30,8 @@ from lambent.worker.lifecycle import (
     Kill,
     Lifecycle,
     RuntimeAskedNext,
+    RuntimeBeganStream,
+    RuntimeEndedStream,
     RuntimeReportedError,
     RuntimeReportedInitError,
     RuntimeResponded,
@@ -54,6 +57,10 @@ def ready() -> Lifecycle:
 
 def busy() -> Lifecycle:
     return after(RuntimeAskedNext(), InvokeAccepted())
+
+
+def streaming() -> Lifecycle:
+    return after(RuntimeAskedNext(), InvokeAccepted(), RuntimeBeganStream())
 
 
 def cold() -> Lifecycle:
@@ -123,6 +130,34 @@ def test_a_runtime_that_answers_and_never_asks_again_times_out_without_a_second_
     lifecycle.handle(RESPONDED)
 
     assert lifecycle.handle(InvokeDeadlinePassed()) == [Finish(Status.TIMEOUT, TIMED_OUT), Kill()]
+
+
+def test_a_streamed_response_is_begun_ended_and_finished() -> None:
+    lifecycle = busy()
+
+    assert lifecycle.handle(RuntimeBeganStream()) == [BeginAnswer()]
+    assert lifecycle.handle(RuntimeEndedStream()) == [Answer(b"", None)]
+    assert lifecycle.handle(RuntimeAskedNext()) == [Finish(Status.SUCCESS), Settle()]
+
+
+def test_a_stream_that_fails_answers_with_its_error_and_resets_nothing() -> None:
+    lifecycle = streaming()
+
+    assert lifecycle.handle(RuntimeEndedStream(b"{}", "Runtime.Unknown")) == [Answer(b"{}", "Runtime.Unknown")]
+    assert lifecycle.handle(RuntimeAskedNext()) == [Finish(Status.SUCCESS), Settle()]
+
+
+@pytest.mark.parametrize("event", [EXITED, InvokeDeadlinePassed(), StopRequested()])
+def test_what_ends_an_invocation_ends_its_stream_in_the_same_way(event: Event) -> None:
+    assert streaming().handle(event) == busy().handle(event)
+
+
+@pytest.mark.parametrize(
+    "event", [RuntimeAskedNext(), RESPONDED, RuntimeReportedError(b"{}", "E"), RuntimeBeganStream()]
+)
+def test_a_runtime_that_streams_can_say_nothing_else(event: Event) -> None:
+    with pytest.raises(IllegalTransition):
+        streaming().handle(event)
 
 
 @pytest.mark.parametrize(
@@ -241,6 +276,8 @@ def test_every_state_can_be_stopped_and_every_state_is_reached() -> None:
 EVENTS: list[Event] = [
     RuntimeAskedNext(),
     RESPONDED,
+    RuntimeBeganStream(),
+    RuntimeEndedStream(),
     RuntimeReportedError(b"{}", "Function.Unknown"),
     RuntimeReportedInitError(b"{}", "Runtime.Unknown"),
     EXITED,
@@ -322,7 +359,7 @@ class AnyHistory(RuleBasedStateMachine):
     @invariant()
     def nobody_waits_where_no_answer_can_come(self) -> None:
         waiting = self.accepted - self.answered
-        assert waiting == (self.lifecycle.state in (State.BUSY, State.RESTARTING, State.REPLACING))
+        assert waiting == (self.lifecycle.state in (State.BUSY, State.STREAMING, State.RESTARTING, State.REPLACING))
 
 
 TestAnyHistory = AnyHistory.TestCase

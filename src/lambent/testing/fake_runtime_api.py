@@ -1,7 +1,7 @@
 """A Runtime API with nothing behind it: for tests and measurements of runtime clients.
 
-It keeps the Runtime API's order (a second `next`, an answer to nothing are refused), and answers at once. Streaming
-responses, the Extensions API and deadlines are left to the real one.
+It keeps the Runtime API's order (a second `next`, an answer to nothing are refused), and answers at once. A streamed
+response is answered when it is whole. The Extensions API and deadlines are left to the real one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import cast
 from lambent.model.limits import INVOKE_RESPONSE_BYTES
 
 _ROOT = "/2018-06-01/runtime/"
-_REASONS = {200: "OK", 202: "Accepted", 400: "Bad Request", 403: "Forbidden", 404: "Not Found", 411: "Length Required"}
+_REASONS = {200: "OK", 202: "Accepted", 400: "Bad Request", 403: "Forbidden", 404: "Not Found"}
 _REASONS[413] = "Request Entity Too Large"
 
 
@@ -32,6 +32,8 @@ class Answer:
     body: bytes
     status: int
     """What the runtime was told: 202, or 413 for a response beyond the limit."""
+    trailers: Mapping[str, str]
+    """What followed the body of a streamed response; names are lower-case."""
 
     def json(self) -> object:
         return json.loads(self.body)
@@ -51,6 +53,7 @@ class _Request:
     path: str
     headers: Mapping[str, str]
     body: bytes
+    trailers: Mapping[str, str]
 
 
 class FakeRuntimeApi:
@@ -142,7 +145,8 @@ class FakeRuntimeApi:
             connection.refuse(400, "InvalidRequestID", "Invalid request ID")
         else:
             self._current = None
-            too_large = kind == "response" and len(request.body) > self._response_limit_bytes
+            is_streamed = request.headers.get("lambda-runtime-function-response-mode") == "streaming"
+            too_large = kind == "response" and len(request.body) > self._response_limit_bytes and not is_streamed
             answer = self._accept(connection, kind, request, 413 if too_large else 202)
             if not current.answer.done():
                 current.answer.set_result(answer)
@@ -152,7 +156,7 @@ class FakeRuntimeApi:
             connection.answer(202, b'{"status":"OK"}\n')
         else:
             connection.refuse(status, "RequestEntityTooLarge", "Exceeded maximum allowed payload size.")
-        return Answer(kind=kind, headers=request.headers, body=request.body, status=status)
+        return Answer(kind=kind, headers=request.headers, body=request.body, status=status, trailers=request.trailers)
 
     def _lost(self, connection: _Connection) -> None:
         self._connections.discard(connection)
@@ -199,18 +203,41 @@ class _Connection(asyncio.Protocol):
         if end < 0:
             return None
         first, *lines = self.received[:end].decode().split("\r\n")
-        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        headers = _fields(lines)
         method, path, _ = first.split(" ")
         if "transfer-encoding" in headers:
-            self.refuse(411, "StreamingUnsupported", "expected a Content-Length, found Transfer-Encoding")
-            self.close()
-            return None
-        body_start, body_end = end + 4, end + 4 + int(headers.get("content-length", 0))
-        if len(self.received) < body_end:
-            return None
-        body = bytes(self.received[body_start:body_end])
+            found = _whole_chunks(self.received, end + 4)
+            if found is None:
+                return None
+            body, trailers, body_end = found
+        else:
+            body_end = end + 4 + int(headers.get("content-length", 0))
+            if len(self.received) < body_end:
+                return None
+            body, trailers = bytes(self.received[end + 4 : body_end]), {}
         del self.received[:body_end]
-        return _Request(method, path, headers, body)
+        return _Request(method, path, headers, body, trailers)
+
+
+def _fields(lines: list[str]) -> dict[str, str]:
+    return {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines if line)}
+
+
+def _whole_chunks(received: bytearray, position: int) -> tuple[bytes, dict[str, str], int] | None:
+    """A chunked body, its trailers and where both end; None while some of it is missing."""
+    body = bytearray()
+    while (line_end := received.find(b"\r\n", position)) >= 0:
+        size = int(received[position:line_end], 16)
+        if size == 0:
+            end = received.find(b"\r\n\r\n", line_end)
+            if end < 0:
+                return None
+            return bytes(body), _fields(received[line_end + 2 : end].decode().split("\r\n")), end + 4
+        if len(received) < line_end + 2 + size + 2:
+            return None
+        body += received[line_end + 2 : line_end + 2 + size]
+        position = line_end + 2 + size + 2
+    return None
 
 
 def _in_chunks(body: bytes, size: int = 1000) -> bytes:
