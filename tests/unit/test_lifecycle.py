@@ -7,11 +7,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from lambent.model.events import Phase, Status
+from lambent.model.events import Phase, ShutdownReason, Status
 from lambent.worker.lifecycle import (
     SHUT_DOWN,
     TIMED_OUT,
     TRANSITIONS,
+    AllAskedNext,
     Answer,
     BeginAnswer,
     Boot,
@@ -19,7 +20,9 @@ from lambent.worker.lifecycle import (
     Deliver,
     Destroy,
     EndInit,
+    EndRuntime,
     Event,
+    ExtensionsRegistered,
     Finish,
     GenerationFailed,
     GenerationGone,
@@ -27,7 +30,6 @@ from lambent.worker.lifecycle import (
     InitDeadlinePassed,
     InvokeAccepted,
     InvokeDeadlinePassed,
-    Kill,
     Lifecycle,
     RuntimeAskedNext,
     RuntimeBeganStream,
@@ -36,9 +38,15 @@ from lambent.worker.lifecycle import (
     RuntimeReportedInitError,
     RuntimeResponded,
     Settle,
+    ShutDown,
+    StartRuntime,
     State,
     StopRequested,
 )
+
+AFTER_FAILURE = ShutDown(ShutdownReason.FAILURE)
+AFTER_TIMEOUT = ShutDown(ShutdownReason.TIMEOUT)
+SPINDOWN = ShutDown(ShutdownReason.SPINDOWN)
 
 EXITED = GenerationFailed("Runtime.ExitError", "exit status 1")
 RESPONDED = RuntimeResponded(b"1")
@@ -52,15 +60,15 @@ def after(*events: Event) -> Lifecycle:
 
 
 def ready() -> Lifecycle:
-    return after(RuntimeAskedNext())
+    return after(AllAskedNext())
 
 
 def busy() -> Lifecycle:
-    return after(RuntimeAskedNext(), InvokeAccepted())
+    return after(AllAskedNext(), InvokeAccepted())
 
 
 def streaming() -> Lifecycle:
-    return after(RuntimeAskedNext(), InvokeAccepted(), RuntimeBeganStream())
+    return after(AllAskedNext(), InvokeAccepted(), RuntimeBeganStream())
 
 
 def cold() -> Lifecycle:
@@ -70,7 +78,7 @@ def cold() -> Lifecycle:
 def test_the_first_next_ends_init() -> None:
     lifecycle = Lifecycle()
 
-    assert lifecycle.handle(RuntimeAskedNext()) == [EndInit(Status.SUCCESS), Settle()]
+    assert lifecycle.handle(AllAskedNext()) == [EndInit(Status.SUCCESS), Settle()]
     assert lifecycle.state is State.READY
 
 
@@ -79,14 +87,14 @@ def test_an_invocation_is_delivered_answered_and_finished() -> None:
 
     assert lifecycle.handle(InvokeAccepted()) == [Deliver()]
     assert lifecycle.handle(RESPONDED) == [Answer(b"1")]
-    assert lifecycle.handle(RuntimeAskedNext()) == [Finish(Status.SUCCESS), Settle()]
+    assert lifecycle.handle(AllAskedNext()) == [Finish(Status.SUCCESS), Settle()]
 
 
 def test_a_reported_error_answers_the_caller_and_resets_nothing() -> None:
     lifecycle = busy()
 
     assert lifecycle.handle(RuntimeReportedError(b"{}", "Runtime.Unknown")) == [Answer(b"{}", "Runtime.Unknown")]
-    assert lifecycle.handle(RuntimeAskedNext()) == [Finish(Status.SUCCESS), Settle()]
+    assert lifecycle.handle(AllAskedNext()) == [Finish(Status.SUCCESS), Settle()]
     assert lifecycle.state is State.READY
 
 
@@ -96,7 +104,7 @@ def test_a_timeout_answers_reports_and_resets() -> None:
     assert lifecycle.handle(InvokeDeadlinePassed()) == [
         Answer(None, TIMED_OUT),
         Finish(Status.TIMEOUT, TIMED_OUT),
-        Kill(),
+        AFTER_TIMEOUT,
     ]
     assert lifecycle.handle(GenerationGone()) == [Settle()]
     assert lifecycle.state is State.COLD
@@ -114,7 +122,7 @@ def test_an_exit_answers_with_its_reason() -> None:
     assert busy().handle(EXITED) == [
         Answer(None, "Runtime.ExitError", "exit status 1"),
         Finish(Status.ERROR, "Runtime.ExitError"),
-        Kill(),
+        AFTER_FAILURE,
     ]
 
 
@@ -122,14 +130,17 @@ def test_an_exit_after_the_response_changes_the_report_only() -> None:
     lifecycle = busy()
     lifecycle.handle(RESPONDED)
 
-    assert lifecycle.handle(EXITED) == [Finish(Status.ERROR, "Runtime.ExitError"), Kill()]
+    assert lifecycle.handle(EXITED) == [Finish(Status.ERROR, "Runtime.ExitError"), AFTER_FAILURE]
 
 
 def test_a_runtime_that_answers_and_never_asks_again_times_out_without_a_second_answer() -> None:
     lifecycle = busy()
     lifecycle.handle(RESPONDED)
 
-    assert lifecycle.handle(InvokeDeadlinePassed()) == [Finish(Status.TIMEOUT, TIMED_OUT), Kill()]
+    assert lifecycle.handle(InvokeDeadlinePassed()) == [
+        Finish(Status.TIMEOUT, TIMED_OUT),
+        AFTER_TIMEOUT,
+    ]
 
 
 def test_a_streamed_response_is_begun_ended_and_finished() -> None:
@@ -137,14 +148,14 @@ def test_a_streamed_response_is_begun_ended_and_finished() -> None:
 
     assert lifecycle.handle(RuntimeBeganStream()) == [BeginAnswer()]
     assert lifecycle.handle(RuntimeEndedStream()) == [Answer(b"", None)]
-    assert lifecycle.handle(RuntimeAskedNext()) == [Finish(Status.SUCCESS), Settle()]
+    assert lifecycle.handle(AllAskedNext()) == [Finish(Status.SUCCESS), Settle()]
 
 
 def test_a_stream_that_fails_answers_with_its_error_and_resets_nothing() -> None:
     lifecycle = streaming()
 
     assert lifecycle.handle(RuntimeEndedStream(b"{}", "Runtime.Unknown")) == [Answer(b"{}", "Runtime.Unknown")]
-    assert lifecycle.handle(RuntimeAskedNext()) == [Finish(Status.SUCCESS), Settle()]
+    assert lifecycle.handle(AllAskedNext()) == [Finish(Status.SUCCESS), Settle()]
 
 
 @pytest.mark.parametrize("event", [EXITED, InvokeDeadlinePassed(), StopRequested()])
@@ -153,7 +164,7 @@ def test_what_ends_an_invocation_ends_its_stream_in_the_same_way(event: Event) -
 
 
 @pytest.mark.parametrize(
-    "event", [RuntimeAskedNext(), RESPONDED, RuntimeReportedError(b"{}", "E"), RuntimeBeganStream()]
+    "event", [AllAskedNext(), RuntimeAskedNext(), RESPONDED, RuntimeReportedError(b"{}", "E"), RuntimeBeganStream()]
 )
 def test_a_runtime_that_streams_can_say_nothing_else(event: Event) -> None:
     with pytest.raises(IllegalTransition):
@@ -161,17 +172,20 @@ def test_a_runtime_that_streams_can_say_nothing_else(event: Event) -> None:
 
 
 @pytest.mark.parametrize(
-    ("failure", "end"),
+    ("failure", "commands"),
     [
-        (InitDeadlinePassed(), EndInit(Status.TIMEOUT)),
-        (EXITED, EndInit(Status.ERROR, "Runtime.ExitError")),
-        (RuntimeReportedInitError(b"{}", "Runtime.Unknown"), EndInit(Status.ERROR, "Runtime.Unknown")),
+        (InitDeadlinePassed(), [EndInit(Status.TIMEOUT), AFTER_TIMEOUT]),
+        (EXITED, [EndInit(Status.ERROR, "Runtime.ExitError"), AFTER_FAILURE]),
+        (
+            RuntimeReportedInitError(b"{}", "Runtime.Unknown"),
+            [EndInit(Status.ERROR, "Runtime.Unknown"), AFTER_FAILURE],
+        ),
     ],
 )
-def test_a_failed_init_leaves_a_cold_environment_that_can_be_leased(failure: Event, end: EndInit) -> None:
+def test_a_failed_init_leaves_a_cold_environment_that_can_be_leased(failure: Event, commands: list[Command]) -> None:
     lifecycle = Lifecycle()
 
-    assert lifecycle.handle(failure) == [end, Kill()]
+    assert lifecycle.handle(failure) == commands
     assert lifecycle.handle(GenerationGone()) == [Settle()]
     assert lifecycle.state is State.COLD
 
@@ -180,7 +194,7 @@ def test_a_suppressed_init_runs_inside_the_next_invoke() -> None:
     lifecycle = cold()
 
     assert lifecycle.handle(InvokeAccepted()) == [Boot(Phase.INVOKE)]
-    assert lifecycle.handle(RuntimeAskedNext()) == [EndInit(Status.SUCCESS), Deliver()]
+    assert lifecycle.handle(AllAskedNext()) == [EndInit(Status.SUCCESS), Deliver()]
     assert lifecycle.handle(RESPONDED) == [Answer(b"1")]
 
 
@@ -192,7 +206,7 @@ def test_an_init_that_fails_again_answers_with_its_error() -> None:
         EndInit(Status.ERROR, "Runtime.Unknown"),
         Answer(b"{}", "Runtime.Unknown"),
         Finish(Status.ERROR, "Runtime.Unknown"),
-        Kill(),
+        AFTER_FAILURE,
     ]
 
 
@@ -204,14 +218,14 @@ def test_a_suppressed_init_is_bounded_by_the_function_timeout() -> None:
         EndInit(Status.TIMEOUT),
         Answer(None, TIMED_OUT),
         Finish(Status.TIMEOUT, TIMED_OUT),
-        Kill(),
+        AFTER_TIMEOUT,
     ]
 
 
 def test_a_runtime_that_dies_idle_is_started_again_by_the_next_invoke() -> None:
     lifecycle = ready()
 
-    assert lifecycle.handle(EXITED) == [Kill()]
+    assert lifecycle.handle(EXITED) == [AFTER_FAILURE]
     assert lifecycle.handle(GenerationGone()) == [Settle()]
     assert lifecycle.handle(InvokeAccepted()) == [Boot(Phase.INVOKE)]
 
@@ -236,7 +250,7 @@ def test_an_invoke_that_waits_for_a_reset_can_time_out_too() -> None:
 def test_an_idle_environment_shuts_down() -> None:
     lifecycle = ready()
 
-    assert lifecycle.handle(StopRequested()) == [Kill()]
+    assert lifecycle.handle(StopRequested()) == [SPINDOWN]
     assert lifecycle.handle(GenerationGone()) == [Destroy()]
     assert lifecycle.state is State.DEAD
 
@@ -246,7 +260,7 @@ def test_a_stop_in_the_middle_of_an_invoke_still_answers_the_caller() -> None:
 
     commands = lifecycle.handle(StopRequested())
 
-    assert [type(command) for command in commands] == [Answer, Finish, Kill]
+    assert [type(command) for command in commands] == [Answer, Finish, ShutDown]
     assert commands[0] == Answer(None, SHUT_DOWN, "the server is stopping")
 
 
@@ -262,10 +276,46 @@ def test_an_answer_that_nobody_asked_for_is_refused(lifecycle: Lifecycle) -> Non
 def test_a_second_answer_and_an_early_next_are_refused() -> None:
     lifecycle = busy()
     with pytest.raises(IllegalTransition):
-        lifecycle.handle(RuntimeAskedNext())
+        lifecycle.handle(AllAskedNext())
     lifecycle.handle(RESPONDED)
     with pytest.raises(IllegalTransition):
         lifecycle.handle(RESPONDED)
+
+
+def test_the_runtime_starts_when_the_extensions_have_registered() -> None:
+    assert Lifecycle().handle(ExtensionsRegistered()) == [StartRuntime()]
+
+
+def test_init_lasts_until_the_last_extension_has_asked() -> None:
+    lifecycle = after(ExtensionsRegistered())
+
+    assert lifecycle.handle(RuntimeAskedNext()) == []
+    assert lifecycle.handle(AllAskedNext()) == [EndInit(Status.SUCCESS), Settle()]
+
+
+def test_an_extension_at_work_keeps_the_environment_but_not_the_caller() -> None:
+    lifecycle = busy()
+
+    assert lifecycle.handle(RESPONDED) == [Answer(b"1")]
+    assert lifecycle.handle(RuntimeAskedNext()) == [EndRuntime()]
+    assert lifecycle.handle(AllAskedNext()) == [Finish(Status.SUCCESS), Settle()]
+
+
+def test_an_extension_that_works_past_the_deadline_times_the_invoke_out_after_its_answer() -> None:
+    lifecycle = busy()
+    lifecycle.handle(RESPONDED)
+    lifecycle.handle(RuntimeAskedNext())
+
+    assert lifecycle.handle(InvokeDeadlinePassed()) == [Finish(Status.TIMEOUT, TIMED_OUT), AFTER_TIMEOUT]
+
+
+def test_a_suppressed_init_waits_for_extensions_too() -> None:
+    lifecycle = cold()
+    lifecycle.handle(InvokeAccepted())
+
+    assert lifecycle.handle(ExtensionsRegistered()) == [StartRuntime()]
+    assert lifecycle.handle(RuntimeAskedNext()) == []
+    assert lifecycle.handle(AllAskedNext()) == [EndInit(Status.SUCCESS), Deliver()]
 
 
 def test_every_state_can_be_stopped_and_every_state_is_reached() -> None:
@@ -274,7 +324,9 @@ def test_every_state_can_be_stopped_and_every_state_is_reached() -> None:
 
 
 EVENTS: list[Event] = [
+    ExtensionsRegistered(),
     RuntimeAskedNext(),
+    AllAskedNext(),
     RESPONDED,
     RuntimeBeganStream(),
     RuntimeEndedStream(),
@@ -287,6 +339,9 @@ EVENTS: list[Event] = [
 ]
 
 
+WAITED_FOR = (State.BUSY, State.STREAMING, State.RESTARTING, State.EXTENSIONS_RESTARTING, State.REPLACING)
+
+
 class AnyHistory(RuleBasedStateMachine):
     """Whatever happens in whatever order, callers and kernel objects are accounted for."""
 
@@ -294,7 +349,7 @@ class AnyHistory(RuleBasedStateMachine):
         super().__init__()
         self.lifecycle = Lifecycle()
         self.accepted = self.answered = self.finished = 0
-        self.is_killing = False
+        self.is_shutting_down = False
         self.has_processes = True
         self.destroyed = 0
 
@@ -305,13 +360,13 @@ class AnyHistory(RuleBasedStateMachine):
                     self.answered += 1
                 case Finish():
                     self.finished += 1
-                case Kill():
-                    assert not self.is_killing
-                    self.is_killing = True
+                case ShutDown():
+                    assert not self.is_shutting_down
+                    self.is_shutting_down = True
                 case Boot():
                     assert not self.has_processes
                     self.has_processes = True
-                case Deliver():
+                case Deliver() | StartRuntime():
                     assert self.has_processes
                 case Destroy():
                     assert not self.has_processes
@@ -342,10 +397,10 @@ class AnyHistory(RuleBasedStateMachine):
         self.accepted += 1
         self.feed(InvokeAccepted())
 
-    @precondition(lambda self: self.is_killing)
+    @precondition(lambda self: self.is_shutting_down)
     @rule()
     def the_generation_is_gone(self) -> None:
-        self.is_killing = self.has_processes = False
+        self.is_shutting_down = self.has_processes = False
         self.feed(GenerationGone())
 
     @invariant()
@@ -359,7 +414,7 @@ class AnyHistory(RuleBasedStateMachine):
     @invariant()
     def nobody_waits_where_no_answer_can_come(self) -> None:
         waiting = self.accepted - self.answered
-        assert waiting == (self.lifecycle.state in (State.BUSY, State.STREAMING, State.RESTARTING, State.REPLACING))
+        assert waiting == (self.lifecycle.state in WAITED_FOR)
 
 
 TestAnyHistory = AnyHistory.TestCase

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import assert_never
 
 from lambent.model.events import (
+    ExtensionInit,
     Fault,
     InitializationType,
     InitReport,
@@ -32,6 +33,8 @@ def text_line(event: PlatformEvent) -> str | None:
             return _init_start(event)
         case InitReport():
             return _init_report(event)
+        case ExtensionInit():
+            return _extension(event)
         case Fault():
             return f"{event.text}\n"
         case InitRuntimeDone() | ShutdownDone():
@@ -69,6 +72,13 @@ def _init_start(event: InitStart) -> str | None:
     line = f"INIT_START Runtime Version: {event.runtime_version}"
     if event.runtime_version_arn is not None:
         line += f"\tRuntime Version ARN: {event.runtime_version_arn}"
+    return line + "\n"
+
+
+def _extension(event: ExtensionInit) -> str:
+    line = f"EXTENSION\tName: {event.name}\tState: {event.state}\tEvents: [{', '.join(event.events)}]"
+    if event.error_type is not None:
+        line += f"\tError Type: {event.error_type}"
     return line + "\n"
 
 

@@ -81,6 +81,9 @@ class StreamWriter:
         for start in range(0, len(chunk), EVENT_BYTES):
             self._write_piece(now, chunk[start : start + EVENT_BYTES])
 
+    def write_lines(self, lines: bytes) -> None:
+        self._log(self._clock(), lines, is_lines=True)
+
     @property
     def is_full(self) -> bool:
         backlog = self._backlog

@@ -31,6 +31,14 @@ class InitializationType(StrEnum):
     SNAP_START = "snap-start"
 
 
+class ShutdownReason(StrEnum):
+    """Why a generation of processes ends, as extensions are told."""
+
+    SPINDOWN = "spindown"
+    TIMEOUT = "timeout"
+    FAILURE = "failure"
+
+
 class InitStart(Struct, frozen=True, kw_only=True):
     time: float
     phase: Phase
@@ -56,6 +64,16 @@ class InitReport(Struct, frozen=True, kw_only=True):
     initialization_type: InitializationType
     status: Status
     duration_ms: float
+    error_type: str | None = None
+
+
+class ExtensionInit(Struct, frozen=True, kw_only=True):
+    """How one extension has come out of Init."""
+
+    time: float
+    name: str
+    state: str
+    events: tuple[str, ...]
     error_type: str | None = None
 
 
@@ -87,6 +105,8 @@ class Report(Struct, frozen=True, kw_only=True):
     memory_size_mib: int
     max_memory_used_mib: int
     init_duration_ms: float | None = None
+    extension_overhead_ms: float | None = None
+    """How long extensions were at work when the runtime was done; part of the duration. None where there are none."""
     error_type: str | None = None
     trace_id: str | None = None
 
@@ -106,4 +126,6 @@ class ShutdownDone(Struct, frozen=True, kw_only=True):
     duration_ms: float
 
 
-PlatformEvent = InitStart | InitRuntimeDone | InitReport | Start | RuntimeDone | Report | Fault | ShutdownDone
+PlatformEvent = (
+    InitStart | ExtensionInit | InitRuntimeDone | InitReport | Start | RuntimeDone | Report | Fault | ShutdownDone
+)

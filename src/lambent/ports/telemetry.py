@@ -22,6 +22,10 @@ class LogStream(Protocol):
         """
         ...
 
+    def write_lines(self, lines: bytes) -> None:
+        """Whole lines of somebody else (an extension): they stand beside an unfinished line, not in it."""
+        ...
+
     @property
     def is_full(self) -> bool:
         """More waits to be stored than should be held in memory: stop reading the pipe until `drained`."""

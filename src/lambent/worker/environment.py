@@ -15,18 +15,20 @@ from typing import assert_never
 
 from lambent.http.server import BodyReader, Exchange
 from lambent.model.errors import FunctionError, PlatformError
-from lambent.model.events import Phase
+from lambent.model.events import Phase, ShutdownReason
 from lambent.model.function import FunctionVersion
 from lambent.model.invocation import EnvironmentId, InvokeRequest, InvokeResult
 from lambent.model.limits import INIT_TIMEOUT_S
 from lambent.model.response_stream import ResponseStream
 from lambent.worker import lifecycle as life
+from lambent.worker.extensions_api import ExtensionsApi
 from lambent.worker.invocation import Invocation
+from lambent.worker.launch import EXTENSION_PREFIX, RUNTIME, Launch
 from lambent.worker.lifecycle import Lifecycle, State
-from lambent.worker.outcomes import RESPONSE_TRUNCATED, exit_reason, failure_payload
+from lambent.worker.outcomes import RESPONSE_TRUNCATED, exit_reason, extension_exit_reason, failure_payload
+from lambent.worker.processes import Processes
 from lambent.worker.reporter import Reporter
 from lambent.worker.sandbox.client import Sandbox
-from lambent.worker.sandbox.plan import ProcessPlan
 from lambent.worker.sandbox.wire import ExitStatus
 from lambent.worker.streaming import RuntimeStream
 
@@ -55,13 +57,17 @@ class Environment:
         environment_id: EnvironmentId,
         version: FunctionVersion,
         sandbox: Sandbox,
-        processes: tuple[ProcessPlan, ...] | FunctionError,
+        launch: Launch,
+        extensions: ExtensionsApi,
+        processes: Processes,
         reporter: Reporter,
         notices: Notices,
     ) -> None:
         self.id = environment_id
         self.version = version
         self._sandbox = sandbox
+        self.extensions = extensions
+        self._launch = launch
         self._processes = processes
         self._reporter = reporter
         self._notices = notices
@@ -79,6 +85,8 @@ class Environment:
         self._one_chore = asyncio.Lock()
         sandbox.on_exit = self._process_exited
         sandbox.on_death = self._generation_died
+        extensions.on_progress = self._extensions_progressed
+        extensions.on_failure = self._extension_failed
 
     @property
     def state(self) -> State:
@@ -97,10 +105,10 @@ class Environment:
     # What happens to it -----------------------------------------------------------------------------------------
 
     def begin(self, *, started: float) -> None:
-        """Enter Init: the first generation's processes were started with the sandbox."""
+        """Enter Init: what the first generation is started with was started with the sandbox."""
         self._reporter.init_started(Phase.INIT, started=started)
         self._set_timer(INIT_TIMEOUT_S, life.InitDeadlinePassed())
-        self._refuse_unbootable()
+        self._start_generation()
 
     def invoke(self, request: InvokeRequest) -> asyncio.Future[InvokeResult | ResponseStream]:
         """Accept one invocation in a settled environment; the future resolves when the caller can be answered."""
@@ -128,7 +136,10 @@ class Environment:
         if self.state is State.STREAMING:
             self._give_up_cut_stream()
         is_reconnect = self._parked is None and (self.state is State.READY or self._is_undelivered)
-        commands = [] if is_reconnect else self._lifecycle.handle(life.RuntimeAskedNext())
+        roster = self.extensions.roster
+        event = life.RuntimeAskedNext() if roster.working else life.AllAskedNext()
+        commands = [] if is_reconnect else self._lifecycle.handle(event)
+        roster.close_registration()
         self._parked = exchange
         exchange.on_close(self._unpark)
         for command in commands:
@@ -161,10 +172,28 @@ class Environment:
     def _unpark(self) -> None:
         self._parked = None
 
+    def _extensions_progressed(self) -> None:
+        roster = self.extensions.roster
+        if self.state in life.EXTENSIONS_AT_WORK:
+            if not roster.working:
+                self._handle(life.AllAskedNext())
+        elif self.state in life.STARTING_UP and roster.is_registered and not self._processes.has_runtime:
+            self._handle(life.ExtensionsRegistered())
+
+    def _extension_failed(self, error_type: str, reason: str) -> None:
+        self._handle_late(life.GenerationFailed(error_type, reason))
+
     def _process_exited(self, name: str, status: ExitStatus) -> None:
-        if name == "runtime":
-            self._thaw()
+        self._processes.ended(name)
+        self._thaw()
+        if name == RUNTIME:
             self._handle_late(self._exit_of_runtime(status))
+        elif name.startswith(EXTENSION_PREFIX):
+            self._handle_late(self._exit_of_extension(name.removeprefix(EXTENSION_PREFIX), status))
+
+    def _exit_of_extension(self, name: str, status: ExitStatus) -> life.GenerationFailed:
+        reason = status.failure or extension_exit_reason(code=status.code, signum=status.signal)
+        return life.GenerationFailed(self.extensions.ended(name, failure=status.failure), reason)
 
     def _exit_of_runtime(self, status: ExitStatus) -> life.GenerationFailed:
         kills = self._sandbox.oom_kills()
@@ -177,7 +206,8 @@ class Environment:
 
     def _generation_died(self) -> None:
         """PID 1 is gone, and all with it; if nobody here asked for that, it was killed from outside."""
-        self._process_exited("runtime", ExitStatus(signal=9))
+        self._processes.all_ended()
+        self._process_exited(RUNTIME, ExitStatus(signal=9))
 
     # Decide, then act -------------------------------------------------------------------------------------------
 
@@ -205,16 +235,22 @@ class Environment:
                 self._finish(command)
             case life.Settle():
                 self._settle()
+            case life.StartRuntime():
+                assert not isinstance(self._launch.runtime, FunctionError)
+                self._processes.start_runtime(self._launch.runtime)
             case life.EndInit():
-                self._reporter.init_ended(command)
+                self._reporter.init_ended(command, self.extensions.roster)
                 self._sandbox.limit_cpu()
                 if self._invocation is None:
                     self._clear_timer()
+            case life.EndRuntime():
+                assert self._invocation is not None
+                self._reporter.runtime_ended(self._invocation)
             case life.Boot():
                 self._chore(self._boot(command.phase))
-            case life.Kill():
+            case life.ShutDown():
                 self._clear_timer()
-                self._chore(self._kill())
+                self._chore(self._shut_down(command.reason))
             case life.Destroy():
                 self._chore(self._destroy())
             case _:
@@ -223,6 +259,8 @@ class Environment:
     def _deliver(self) -> None:
         exchange, invocation = self._parked, self._invocation
         assert invocation is not None
+        if self.extensions.roster and not self._is_undelivered:
+            self.extensions.send_invoke(invocation.request, invocation.deadline)
         self._is_undelivered = exchange is None
         if exchange is None:  # the long poll's connection broke: the runtime's next one takes the event
             return
@@ -253,7 +291,7 @@ class Environment:
         invocation = self._invocation
         assert invocation is not None
         self._clear_timer()
-        self._reporter.invoke_ended(invocation, command)
+        self._reporter.invoke_ended(invocation, command, has_extensions=bool(self.extensions.roster))
         invocation.finish(self._reporter.take_tail())
         self._invocation = None
 
@@ -281,19 +319,26 @@ class Environment:
 
     async def _boot(self, phase: Phase) -> None:
         self._reporter.init_started(phase, started=time.perf_counter())
-        if isinstance(self._processes, FunctionError):
-            self._refuse_unbootable()
-        elif self.state is State.RESTARTING:
-            await self._sandbox.reboot(self._processes)
+        if self.state is State.RESTARTING and not isinstance(self._launch.runtime, FunctionError):
+            await self._sandbox.reboot(self._launch.at_boot)
+        self._start_generation()
 
-    def _refuse_unbootable(self) -> None:
-        if isinstance(self._processes, FunctionError):
-            self._handle(life.GenerationFailed(self._processes.error_type, self._processes.message))
+    def _start_generation(self) -> None:
+        """Start what the sandbox has not started itself."""
+        runtime = self._launch.runtime
+        if isinstance(runtime, FunctionError):
+            self._handle_late(life.GenerationFailed(runtime.error_type, runtime.message))
+            return
+        self._processes.are_started(self._launch.at_boot)
+        for extension in self._launch.extensions:
+            self._processes.start_extension(extension)
 
-    async def _kill(self) -> None:
+    async def _shut_down(self, reason: ShutdownReason) -> None:
         self._parked = None
+        await self._processes.shut_down(reason)
         await self._sandbox.kill()
         self._oom_kills = self._sandbox.oom_kills()
+        self.extensions.begin_generation()
         self._handle_late(life.GenerationGone())
 
     async def _destroy(self) -> None:

@@ -24,6 +24,8 @@ class Invocation:
     started: float = field(default_factory=time.perf_counter)
     result: InvokeResult | None = None
     error_type: str | None = None
+    runtime_ended: float | None = None
+    """When the runtime asked for more and extensions were still at work; of the performance clock."""
     stream: RuntimeStream | None = None
     _stream_end: asyncio.Future[StreamEnd] | None = None
 

@@ -1,19 +1,63 @@
-"""From a function version to what must be started for it: the processes, or the reason why there can be none."""
+"""From a function version to what must be started for it: extensions and runtime, or the reason why it cannot run."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from lambent.model.errors import FunctionError
 from lambent.model.function import FunctionVersion
+from lambent.worker.extensions import EXTENSIONS_MAXIMUM
 from lambent.worker.runtimes import Interpreter
 from lambent.worker.sandbox.plan import ProcessPlan
+from lambent.worker.variables import extension_variables
 
 RUNTIME = "runtime"
 """Name of the process whose end ends the environment's generation."""
 
+EXTENSION_PREFIX = "extension:"
+"""Names of the processes of external extensions begin with this; the rest is the name of the file."""
+
 _BOOTSTRAPS = ("/var/task/bootstrap", "/opt/bootstrap")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """What each generation of an environment is made of."""
+
+    runtime: ProcessPlan | FunctionError
+    extensions: tuple[ProcessPlan, ...] = ()
+
+    @property
+    def at_boot(self) -> tuple[ProcessPlan, ...]:
+        """What the sandbox starts as soon as it stands: the runtime, unless it must wait for extensions to register."""
+        return () if self.extensions or isinstance(self.runtime, FunctionError) else (self.runtime,)
+
+
+def plan_launch(
+    runtime: ProcessPlan | FunctionError, extensions: Sequence[str], variables: Mapping[str, str]
+) -> Launch:
+    """Runtime and external extensions, which are started in the order given."""
+    if len(extensions) > EXTENSIONS_MAXIMUM:
+        return Launch(runtime=FunctionError("Extension.LaunchError", f"Extension limit ({EXTENSIONS_MAXIMUM}) reached"))
+    env = extension_variables(variables)
+    processes = (
+        ProcessPlan(name=extension_process_name(name), argv=(f"/opt/extensions/{name}",), env=env, cwd="/")
+        for name in extensions
+    )
+    return Launch(runtime=runtime, extensions=tuple(processes))
+
+
+def extension_process_name(name: str) -> str:
+    return EXTENSION_PREFIX + name
+
+
+def external_extensions(layer_dirs: Sequence[Path]) -> list[str]:
+    """Names of all files directly in /opt/extensions, in order; whether they can be executed shows when they are."""
+    directories = [layer / "extensions" for layer in layer_dirs if (layer / "extensions").is_dir()]
+    files = (one for directory in directories for one in directory.iterdir() if one.is_symlink() or not one.is_dir())
+    return sorted({one.name for one in files})
 
 
 def is_os_only(version: FunctionVersion) -> bool:

@@ -3,10 +3,13 @@
 Events come in, commands go out; `worker.environment` performs them. No clock, no socket, no process here.
 
 Theory. An environment is a sandbox (cgroups, network namespace, /tmp) in which one *generation* of processes runs at a
-time. The runtime's requests tell its progress: the first `/next` ends Init, each later one ends an Invoke. What goes
-wrong in a generation ends the whole generation (reset): it is killed, and the environment is COLD, to be initialised
-again inside the next invoke with the function's own timeout (AWS calls that a suppressed init). Only /tmp survives.
-An invoke that meets an idle environment in the middle of such a reset waits for its end (REPLACING).
+time: a runtime and perhaps extensions. Their requests tell its progress: when all have asked for their `next` event,
+Init is over, and later each Invoke. Who they are `extensions` knows; here counts only whether the runtime was the last
+to ask (AllAskedNext) or leaves extensions at work (RuntimeAskedNext, until AllAskedNext), and in Init that the runtime
+starts once the extensions have registered. What goes wrong in a generation ends the whole generation (reset): it is
+shut down, and the environment is COLD, to be initialised again inside the next invoke with the function's own timeout
+(AWS calls that a suppressed init). Only /tmp survives. An invoke that meets an idle environment in the middle of such
+a reset waits for its end (REPLACING).
 
     STARTING ──next──► READY ◄──next── RESPONDED ◄──response/error── BUSY
         │                 └──────────────invoke─────────────────────►┘ ▲
@@ -17,7 +20,8 @@ wrong is the same.
 
 The caller is answered exactly once per accepted invocation: by `Answer`, in BUSY, STREAMING or RESTARTING only, and
 after `BeginAnswer` that is the end of the stream. The report of an invocation (`Finish`) comes exactly once as well,
-when the runtime has asked for more or its generation has failed.
+when all have asked for more or their generation has failed. Between the two, EXTENSIONS_BUSY, the caller is gone and
+the environment is not free yet; EXTENSIONS_STARTING and EXTENSIONS_RESTARTING are the same in Init.
 """
 
 from __future__ import annotations
@@ -26,19 +30,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-from lambent.model.events import Phase, Status
+from lambent.model.events import Phase, ShutdownReason, Status
 
 
 class State(Enum):
     STARTING = "Starting"
+    EXTENSIONS_STARTING = "ExtensionsStarting"
     READY = "Ready"
     BUSY = "Busy"
     STREAMING = "Streaming"
     RESPONDED = "Responded"
+    EXTENSIONS_BUSY = "ExtensionsBusy"
     RESETTING = "Resetting"
     REPLACING = "Replacing"
     COLD = "Cold"
     RESTARTING = "Restarting"
+    EXTENSIONS_RESTARTING = "ExtensionsRestarting"
     STOPPING = "Stopping"
     DEAD = "Dead"
 
@@ -47,8 +54,18 @@ class State(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class ExtensionsRegistered:
+    """Every external extension has registered."""
+
+
+@dataclass(frozen=True, slots=True)
 class RuntimeAskedNext:
-    """GET /runtime/invocation/next."""
+    """GET /runtime/invocation/next, while extensions are still at work."""
+
+
+@dataclass(frozen=True, slots=True)
+class AllAskedNext:
+    """The runtime waits for its next event, and no extension is at work: what most runtimes do alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +138,9 @@ class StopRequested:
 
 
 Event = (
-    RuntimeAskedNext
+    ExtensionsRegistered
+    | RuntimeAskedNext
+    | AllAskedNext
     | RuntimeResponded
     | RuntimeBeganStream
     | RuntimeEndedStream
@@ -143,6 +162,11 @@ class Boot:
     """Start a new generation and begin the given phase's Init."""
 
     phase: Phase
+
+
+@dataclass(frozen=True, slots=True)
+class StartRuntime:
+    """Start the runtime beside the extensions: function init begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +202,11 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class EndRuntime:
+    """The runtime is done with the invocation, its extensions are not: report so much."""
+
+
+@dataclass(frozen=True, slots=True)
 class Finish:
     """The invocation is over; report it."""
 
@@ -186,8 +215,10 @@ class Finish:
 
 
 @dataclass(frozen=True, slots=True)
-class Kill:
-    """SIGKILL what is left of the generation; ends in GenerationGone."""
+class ShutDown:
+    """End the generation: the runtime, its extensions, then by SIGKILL what is left; ends in GenerationGone."""
+
+    reason: ShutdownReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +226,9 @@ class Destroy:
     """Give the sandbox back."""
 
 
-Command = Boot | EndInit | Settle | Deliver | BeginAnswer | Answer | Finish | Kill | Destroy
+Command = (
+    Boot | StartRuntime | EndInit | Settle | Deliver | BeginAnswer | Answer | EndRuntime | Finish | ShutDown | Destroy
+)
 
 TIMED_OUT = "Sandbox.Timedout"
 SHUT_DOWN = "Sandbox.Failure"
@@ -217,6 +250,20 @@ def _nothing(_: Event) -> list[Command]:
     return []
 
 
+def _shut_down_for(event: Event) -> ShutDown:
+    match event:
+        case InitDeadlinePassed() | InvokeDeadlinePassed():
+            return ShutDown(ShutdownReason.TIMEOUT)
+        case StopRequested():
+            return ShutDown(ShutdownReason.SPINDOWN)
+        case _:
+            return ShutDown(ShutdownReason.FAILURE)
+
+
+def _start_runtime(_: Event) -> list[Command]:
+    return [StartRuntime()]
+
+
 def _init_done(_: Event) -> list[Command]:
     return [EndInit(Status.SUCCESS), Settle()]
 
@@ -224,9 +271,9 @@ def _init_done(_: Event) -> list[Command]:
 def _init_failed(event: Event) -> list[Command]:
     match event:
         case InitDeadlinePassed():
-            return [EndInit(Status.TIMEOUT), Kill()]
+            return [EndInit(Status.TIMEOUT), _shut_down_for(event)]
         case GenerationFailed(error_type=error_type) | RuntimeReportedInitError(error_type=error_type):
-            return [EndInit(Status.ERROR, error_type), Kill()]
+            return [EndInit(Status.ERROR, error_type), _shut_down_for(event)]
         case _:
             raise AssertionError(event)
 
@@ -252,6 +299,10 @@ def _answer(event: Event) -> list[Command]:
             raise AssertionError(event)
 
 
+def _runtime_done(_: Event) -> list[Command]:
+    return [EndRuntime()]
+
+
 def _finished(_: Event) -> list[Command]:
     return [Finish(Status.SUCCESS), Settle()]
 
@@ -259,19 +310,23 @@ def _finished(_: Event) -> list[Command]:
 def _answer_failure(event: Event) -> list[Command]:
     match event:
         case InvokeDeadlinePassed():
-            return [Answer(None, TIMED_OUT), Finish(Status.TIMEOUT, TIMED_OUT), Kill()]
+            return [Answer(None, TIMED_OUT), Finish(Status.TIMEOUT, TIMED_OUT), _shut_down_for(event)]
         case GenerationFailed(error_type=error_type, reason=reason):
-            return [Answer(None, error_type, reason), Finish(Status.ERROR, error_type), Kill()]
+            return [Answer(None, error_type, reason), Finish(Status.ERROR, error_type), _shut_down_for(event)]
         case RuntimeReportedInitError(payload=payload, error_type=error_type):
-            return [Answer(payload, error_type), Finish(Status.ERROR, error_type), Kill()]
+            return [Answer(payload, error_type), Finish(Status.ERROR, error_type), _shut_down_for(event)]
         case StopRequested():
-            return [Answer(None, SHUT_DOWN, "the server is stopping"), Finish(Status.FAILURE, SHUT_DOWN), Kill()]
+            return [
+                Answer(None, SHUT_DOWN, "the server is stopping"),
+                Finish(Status.FAILURE, SHUT_DOWN),
+                _shut_down_for(event),
+            ]
         case _:
             raise AssertionError(event)
 
 
 def _answer_failure_only(event: Event) -> list[Command]:
-    """The generation is being killed already."""
+    """The generation is being shut down already."""
     return _answer_failure(event)[:-1]
 
 
@@ -284,17 +339,17 @@ def _restart_failed(event: Event) -> list[Command]:
 def _late_failure(event: Event) -> list[Command]:
     match event:
         case InvokeDeadlinePassed():
-            return [Finish(Status.TIMEOUT, TIMED_OUT), Kill()]
+            return [Finish(Status.TIMEOUT, TIMED_OUT), _shut_down_for(event)]
         case GenerationFailed(error_type=error_type):
-            return [Finish(Status.ERROR, error_type), Kill()]
+            return [Finish(Status.ERROR, error_type), _shut_down_for(event)]
         case StopRequested():
-            return [Finish(Status.SUCCESS), Kill()]
+            return [Finish(Status.SUCCESS), _shut_down_for(event)]
         case _:
             raise AssertionError(event)
 
 
-def _kill(_: Event) -> list[Command]:
-    return [Kill()]
+def _shut_down(event: Event) -> list[Command]:
+    return [_shut_down_for(event)]
 
 
 def _restart(_: Event) -> list[Command]:
@@ -316,14 +371,20 @@ def _destroy(_: Event) -> list[Command]:
 _Action = Callable[[Event], list[Command]]
 
 TRANSITIONS: Mapping[tuple[State, type[Event]], tuple[State, _Action]] = {
-    (State.STARTING, RuntimeAskedNext): (State.READY, _init_done),
+    (State.STARTING, ExtensionsRegistered): (State.STARTING, _start_runtime),
+    (State.STARTING, RuntimeAskedNext): (State.EXTENSIONS_STARTING, _nothing),
+    (State.STARTING, AllAskedNext): (State.READY, _init_done),
     (State.STARTING, RuntimeReportedInitError): (State.RESETTING, _init_failed),
     (State.STARTING, GenerationFailed): (State.RESETTING, _init_failed),
     (State.STARTING, InitDeadlinePassed): (State.RESETTING, _init_failed),
-    (State.STARTING, StopRequested): (State.STOPPING, _kill),
+    (State.STARTING, StopRequested): (State.STOPPING, _shut_down),
+    (State.EXTENSIONS_STARTING, AllAskedNext): (State.READY, _init_done),
+    (State.EXTENSIONS_STARTING, GenerationFailed): (State.RESETTING, _init_failed),
+    (State.EXTENSIONS_STARTING, InitDeadlinePassed): (State.RESETTING, _init_failed),
+    (State.EXTENSIONS_STARTING, StopRequested): (State.STOPPING, _shut_down),
     (State.READY, InvokeAccepted): (State.BUSY, _deliver),
-    (State.READY, GenerationFailed): (State.RESETTING, _kill),
-    (State.READY, StopRequested): (State.STOPPING, _kill),
+    (State.READY, GenerationFailed): (State.RESETTING, _shut_down),
+    (State.READY, StopRequested): (State.STOPPING, _shut_down),
     (State.BUSY, RuntimeResponded): (State.RESPONDED, _answer),
     (State.BUSY, RuntimeReportedError): (State.RESPONDED, _answer),
     (State.BUSY, RuntimeBeganStream): (State.STREAMING, _begin_answer),
@@ -334,10 +395,15 @@ TRANSITIONS: Mapping[tuple[State, type[Event]], tuple[State, _Action]] = {
     (State.STREAMING, GenerationFailed): (State.RESETTING, _answer_failure),
     (State.STREAMING, InvokeDeadlinePassed): (State.RESETTING, _answer_failure),
     (State.STREAMING, StopRequested): (State.STOPPING, _answer_failure),
-    (State.RESPONDED, RuntimeAskedNext): (State.READY, _finished),
+    (State.RESPONDED, RuntimeAskedNext): (State.EXTENSIONS_BUSY, _runtime_done),
+    (State.RESPONDED, AllAskedNext): (State.READY, _finished),
     (State.RESPONDED, GenerationFailed): (State.RESETTING, _late_failure),
     (State.RESPONDED, InvokeDeadlinePassed): (State.RESETTING, _late_failure),
     (State.RESPONDED, StopRequested): (State.STOPPING, _late_failure),
+    (State.EXTENSIONS_BUSY, AllAskedNext): (State.READY, _finished),
+    (State.EXTENSIONS_BUSY, GenerationFailed): (State.RESETTING, _late_failure),
+    (State.EXTENSIONS_BUSY, InvokeDeadlinePassed): (State.RESETTING, _late_failure),
+    (State.EXTENSIONS_BUSY, StopRequested): (State.STOPPING, _late_failure),
     (State.RESETTING, GenerationFailed): (State.RESETTING, _nothing),
     (State.RESETTING, GenerationGone): (State.COLD, _settle),
     (State.RESETTING, StopRequested): (State.STOPPING, _nothing),
@@ -348,16 +414,28 @@ TRANSITIONS: Mapping[tuple[State, type[Event]], tuple[State, _Action]] = {
     (State.REPLACING, StopRequested): (State.STOPPING, _answer_failure_only),
     (State.COLD, InvokeAccepted): (State.RESTARTING, _restart),
     (State.COLD, StopRequested): (State.DEAD, _destroy),
-    (State.RESTARTING, RuntimeAskedNext): (State.BUSY, _restarted),
+    (State.RESTARTING, ExtensionsRegistered): (State.RESTARTING, _start_runtime),
+    (State.RESTARTING, RuntimeAskedNext): (State.EXTENSIONS_RESTARTING, _nothing),
+    (State.RESTARTING, AllAskedNext): (State.BUSY, _restarted),
     (State.RESTARTING, RuntimeReportedInitError): (State.RESETTING, _restart_failed),
     (State.RESTARTING, GenerationFailed): (State.RESETTING, _restart_failed),
     (State.RESTARTING, InvokeDeadlinePassed): (State.RESETTING, _restart_failed),
     (State.RESTARTING, StopRequested): (State.STOPPING, _answer_failure),
+    (State.EXTENSIONS_RESTARTING, AllAskedNext): (State.BUSY, _restarted),
+    (State.EXTENSIONS_RESTARTING, GenerationFailed): (State.RESETTING, _restart_failed),
+    (State.EXTENSIONS_RESTARTING, InvokeDeadlinePassed): (State.RESETTING, _restart_failed),
+    (State.EXTENSIONS_RESTARTING, StopRequested): (State.STOPPING, _answer_failure),
     (State.STOPPING, GenerationFailed): (State.STOPPING, _nothing),
     (State.STOPPING, StopRequested): (State.STOPPING, _nothing),
     (State.STOPPING, GenerationGone): (State.DEAD, _destroy),
     (State.DEAD, StopRequested): (State.DEAD, _nothing),
 }
+
+
+STARTING_UP = frozenset({State.STARTING, State.RESTARTING})
+"""The runtime has yet to ask for its first event, or even to start."""
+EXTENSIONS_AT_WORK = frozenset({State.EXTENSIONS_STARTING, State.EXTENSIONS_BUSY, State.EXTENSIONS_RESTARTING})
+"""The runtime has asked; what ends the phase is the last extension that does."""
 
 
 class Lifecycle:

@@ -45,10 +45,21 @@ def normalize_error_type(given: str | None) -> str:
 
 
 def exit_reason(*, code: int | None, signum: int | None) -> str:
-    """AWS's words for how a process ended; a clean exit is no reason at all."""
-    if signum is not None:
-        return f"Runtime exited with error: signal: {_SIGNAL_NAMES.get(signum, f'signal {signum}')}"
-    return f"Runtime exited with error: exit status {code}" if code else EXITED_SILENTLY
+    """AWS's words for how a runtime ended; a clean exit is no reason at all."""
+    if signum is None and not code:
+        return EXITED_SILENTLY
+    return f"Runtime exited with error: {_ending(code, signum)}"
+
+
+def extension_exit_reason(*, code: int | None, signum: int | None) -> str:
+    """The same for an extension, which may not end by itself however clean it is."""
+    return "exit code 0" if signum is None and not code else _ending(code, signum)
+
+
+def _ending(code: int | None, signum: int | None) -> str:
+    if signum is None:
+        return f"exit status {code}"
+    return f"signal: {_SIGNAL_NAMES.get(signum, f'signal {signum}')}"
 
 
 def failure_message(error_type: str, reason: str | None, *, request_id: str, timeout_s: int) -> str:

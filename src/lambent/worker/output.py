@@ -1,20 +1,70 @@
-"""The output of an environment: its pipe is read as fast as its log stream can take it, and no faster."""
+"""The output of an environment: its pipes are read as fast as its log stream can take it, and no faster."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+from contextlib import AsyncExitStack
+from typing import Protocol
 
 from lambent.ports.telemetry import LogStream
 
 _CHUNK_BYTES = 256 * 1024
 _PIPE_BYTES = 1024 * 1024
+LINE_BYTES = 256 * 1024
+"""A longer one becomes several."""
+
+
+class Sink(Protocol):
+    """Where output goes; see `LogStream`."""
+
+    def write(self, chunk: bytes) -> None: ...
+    @property
+    def is_full(self) -> bool: ...
+    async def drained(self) -> None: ...
+
+
+class ExtensionLines:
+    """The sink of what extensions print: into the same stream, but by whole lines."""
+
+    def __init__(self, stream: LogStream) -> None:
+        self._stream = stream
+        self._unfinished = b""
+
+    def write(self, chunk: bytes) -> None:
+        text = self._unfinished + chunk
+        end = text.rfind(b"\n") + 1
+        if not end and len(text) < LINE_BYTES:
+            self._unfinished = text
+            return
+        lines, self._unfinished = (text[:end], text[end:]) if end else (text, b"")
+        for start in range(0, len(lines), LINE_BYTES):
+            self._stream.write_lines(lines[start : start + LINE_BYTES])
+
+    @property
+    def is_full(self) -> bool:
+        return self._stream.is_full
+
+    async def drained(self) -> None:
+        await self._stream.drained()
+
+
+def open_extension_output(stack: AsyncExitStack, stream: LogStream) -> tuple[Output, int]:
+    """A pipe for all extensions of an environment, read into its log stream; returns what they are to write to, too."""
+    read_end, write_end = os.pipe()
+    stack.callback(os.close, read_end)
+    stack.callback(os.close, write_end)
+    os.set_blocking(read_end, False)
+    os.fchmod(write_end, 0o222)  # so that extensions, of another uid, may open /dev/stdout again
+    output = Output(read_end, ExtensionLines(stream))
+    stack.callback(output.close)
+    return output, write_end
 
 
 class Output:
     """Moves bytes from a pipe to a log stream; when the stream is full, the function waits in its write()."""
 
-    def __init__(self, fd: int, stream: LogStream) -> None:
+    def __init__(self, fd: int, stream: Sink) -> None:
         self._fd = fd
         self._stream = stream
         self._loop = asyncio.get_running_loop()

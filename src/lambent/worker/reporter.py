@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from math import ceil
 
 from lambent.model.events import (
+    ExtensionInit,
     Fault,
     InitializationType,
     InitReport,
@@ -23,6 +24,7 @@ from lambent.model.function import FunctionVersion
 from lambent.model.invocation import InvokeRequest
 from lambent.model.limits import INIT_TIMEOUT_S
 from lambent.ports.telemetry import LogStream
+from lambent.worker.extensions import Extension
 from lambent.worker.invocation import Invocation
 from lambent.worker.lifecycle import EndInit, Finish
 from lambent.worker.outcomes import failure_line, failure_message, failure_payload
@@ -41,13 +43,13 @@ class Reporter:
         version: FunctionVersion,
         runtime_version: tuple[str, str] | None,
         stream: LogStream,
-        output: Output,
+        outputs: Sequence[Output],
         memory_peak_bytes: Callable[[], int],
     ) -> None:
         self._version = version
         self._runtime_version = runtime_version
         self._stream = stream
-        self._output = output
+        self._outputs = outputs
         self._memory_peak_bytes = memory_peak_bytes
         self._init_started = 0.0
         self._init_duration_ms: float | None = None
@@ -69,15 +71,19 @@ class Reporter:
             )
         )
 
-    def init_ended(self, end: EndInit) -> None:
+    def init_ended(self, end: EndInit, extensions: Iterable[Extension]) -> None:
         phase, status, error_type = self._phase, end.status, end.error_type
         duration_ms = (time.perf_counter() - self._init_started) * 1000
         if phase is Phase.INIT and status is Status.TIMEOUT:
             duration_ms = INIT_TIMEOUT_S * 1000
         if phase is Phase.INIT and status is Status.SUCCESS:
             self._init_duration_ms = duration_ms
-        self._output.drain_nowait()
+        self._drain_outputs()
         now = time.time()
+        for one in extensions:
+            self._stream.emit(
+                ExtensionInit(time=now, name=one.name, state=one.state, events=one.events, error_type=one.error_type)
+            )
         self._stream.emit(
             InitRuntimeDone(time=now, phase=phase, initialization_type=_ON_DEMAND, status=status, error_type=error_type)
         )
@@ -106,34 +112,32 @@ class Reporter:
         """Log a failure the runtime could not report itself; return the caller's payload."""
         timeout_s = self._version.timeout_s
         message = failure_message(error_type, reason, request_id=request_id, timeout_s=timeout_s)
-        self._output.drain_nowait()
+        self._drain_outputs()
         now = time.time()
         line = failure_line(error_type, message, now=now, request_id=request_id, timeout_s=timeout_s)
         self._stream.emit(Fault(time=now, text=line))
         return failure_payload(error_type, message)
 
-    def invoke_ended(self, invocation: Invocation, end: Finish) -> None:
+    def runtime_ended(self, invocation: Invocation) -> None:
+        """The runtime has done its part; extensions are still at work."""
+        invocation.runtime_ended = now = time.perf_counter()
+        self._drain_outputs()
+        self._runtime_done(invocation, Status.SUCCESS, None, (now - invocation.started) * 1000)
+
+    def invoke_ended(self, invocation: Invocation, end: Finish, *, has_extensions: bool) -> None:
         """Report an invocation. An error that the runtime told of shows in telemetry, not in the REPORT line."""
-        self._output.drain_nowait()
-        request, now = invocation.request, time.time()
-        duration_ms = (time.perf_counter() - invocation.started) * 1000
+        self._drain_outputs()
+        now = time.perf_counter()
+        duration_ms = (now - invocation.started) * 1000
         if end.status is Status.TIMEOUT:
             duration_ms = self._version.timeout_s * 1000.0
         init_duration_ms, self._init_duration_ms = self._init_duration_ms, None
-        self._stream.emit(
-            RuntimeDone(
-                time=now,
-                request_id=request.request_id,
-                status=Status.ERROR if invocation.error_type and end.status is Status.SUCCESS else end.status,
-                duration_ms=duration_ms,
-                produced_bytes=invocation.produced_bytes,
-                error_type=end.error_type or invocation.error_type,
-                trace_id=request.trace_id,
-            )
-        )
+        if invocation.runtime_ended is None:
+            self._runtime_done(invocation, end.status, end.error_type, duration_ms)
+        request = invocation.request
         self._stream.emit(
             Report(
-                time=now,
+                time=time.time(),
                 request_id=request.request_id,
                 status=end.status,
                 duration_ms=duration_ms,
@@ -141,17 +145,36 @@ class Reporter:
                 memory_size_mib=self._version.memory_mib,
                 max_memory_used_mib=min(ceil(self._memory_peak_bytes() / _MIB), self._version.memory_mib),
                 init_duration_ms=init_duration_ms,
+                extension_overhead_ms=(now - (invocation.runtime_ended or now)) * 1000 if has_extensions else None,
                 error_type=end.error_type,
                 trace_id=request.trace_id,
             )
         )
+
+    def _runtime_done(self, invocation: Invocation, status: Status, error_type: str | None, duration_ms: float) -> None:
+        self._stream.emit(
+            RuntimeDone(
+                time=time.time(),
+                request_id=invocation.request.request_id,
+                status=Status.ERROR if invocation.error_type and status is Status.SUCCESS else status,
+                duration_ms=duration_ms,
+                produced_bytes=invocation.produced_bytes,
+                error_type=error_type or invocation.error_type,
+                trace_id=invocation.request.trace_id,
+            )
+        )
+
+    def _drain_outputs(self) -> None:
+        for output in self._outputs:
+            output.drain_nowait()
 
     def take_tail(self) -> bytes:
         return self._stream.take_tail()
 
     def shut_down(self, reason: str, *, started: float) -> None:
         """The environment is gone: last words, then the stream ends."""
-        self._output.close()
+        for output in self._outputs:
+            output.close()
         duration_ms = (time.perf_counter() - started) * 1000
         self._stream.emit(ShutdownDone(time=time.time(), reason=reason, duration_ms=duration_ms))
         self._stream.close()

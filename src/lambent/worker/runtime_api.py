@@ -1,7 +1,7 @@
 """The Runtime API of one environment: requests of the runtime become events of its lifecycle, and the other way round.
 
-Served on the environment's own listener inside its network namespace: which socket it is tells who speaks
-(reference/runtime-api.md §1-2).
+The Extensions API has a root of its own on the same listener (`extensions_api`): the environment's own, inside its
+network namespace. Which socket it is tells who speaks (reference/runtime-api.md §1-2).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from lambent.http.server import BodyReader, Exchange
 from lambent.model.limits import INVOKE_RESPONSE_BYTES
+from lambent.worker import extensions_api
 from lambent.worker.answers import accept, refuse, refuse_too_large
 from lambent.worker.environment import Environment
 from lambent.worker.lifecycle import (
@@ -61,6 +62,8 @@ class RuntimeApi:
                 self._init_error(exchange)
             elif path == _ROOT + b"/ping":
                 exchange.respond(200, (), b"pong")
+            elif path.startswith(extensions_api.ROOT):
+                self._environment.extensions.handle(exchange)
             elif path.startswith(_ROOT + b"/runtime/restore/"):
                 refuse(exchange, 404, "RestoreNotEnabled", "SnapStart is not enabled for this function")
             else:

@@ -21,6 +21,19 @@ _OVERRIDABLE = {
 }
 
 
+_NOT_FOR_EXTENSIONS = frozenset(
+    {
+        "AWS_EXECUTION_ENV",
+        "AWS_LAMBDA_LOG_GROUP_NAME",
+        "AWS_LAMBDA_LOG_STREAM_NAME",
+        "AWS_XRAY_CONTEXT_MISSING",
+        "AWS_XRAY_DAEMON_ADDRESS",
+        "LAMBDA_RUNTIME_DIR",
+        "LAMBDA_TASK_ROOT",
+    }
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoleCredentials:
     """What a function signs its calls to AWS services with."""
@@ -68,3 +81,10 @@ def runtime_variables(
     if is_managed:
         reserved["AWS_EXECUTION_ENV"] = f"AWS_Lambda_{version.runtime}"
     return {**defaults, **(version.environment or {}), **reserved}
+
+
+def extension_variables(variables: Mapping[str, str]) -> Mapping[str, str]:
+    """What external extensions get to see of the runtime's variables."""
+    return {
+        name: value for name, value in variables.items() if not name.startswith("_") and name not in _NOT_FOR_EXTENSIONS
+    }

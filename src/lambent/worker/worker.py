@@ -24,8 +24,17 @@ from lambent.ports.telemetry import Telemetry
 from lambent.ports.worker import WorkerListener
 from lambent.worker.code_cache import CodeCache
 from lambent.worker.environment import Environment, Notices
-from lambent.worker.launch import custom_process, is_os_only, managed_process
-from lambent.worker.output import Output
+from lambent.worker.extensions_api import ExtensionsApi
+from lambent.worker.launch import (
+    Launch,
+    custom_process,
+    external_extensions,
+    is_os_only,
+    managed_process,
+    plan_launch,
+)
+from lambent.worker.output import Output, open_extension_output
+from lambent.worker.processes import Processes
 from lambent.worker.reporter import Reporter
 from lambent.worker.runtime_api import RuntimeApi
 from lambent.worker.runtimes import Interpreter, Missing, resolve_runtime, runtime_version
@@ -132,20 +141,27 @@ class LocalWorker:
         ]
         stream_name = _stream_name(version, environment_id)
         interpreter, runtime_label = self._runtime_of(version)
-        processes, plan = self._plan(environment_id, version, code_dir, layer_dirs, interpreter, stream_name)
+        names = external_extensions(layer_dirs)
+        launch, plan = self._plan(environment_id, version, code_dir, layer_dirs, names, interpreter, stream_name)
         sandbox = await self._sandboxes.create(plan)
         stream = self._telemetry.open(version, stream_name)
-        output = Output(sandbox.output_fd, stream)
+        outputs, extension_output_fd = [Output(sandbox.output_fd, stream)], None
+        if launch.extensions:
+            extension_output, extension_output_fd = open_extension_output(stack, stream)
+            outputs.append(extension_output)
+        extensions = ExtensionsApi(version, names)
         environment = Environment(
             environment_id=environment_id,
             version=version,
             sandbox=sandbox,
-            processes=processes,
+            launch=launch,
+            extensions=extensions,
+            processes=Processes(sandbox, extensions, extension_output_fd),
             reporter=Reporter(
                 version=version,
                 runtime_version=runtime_label,
                 stream=stream,
-                output=output,
+                outputs=outputs,
                 memory_peak_bytes=sandbox.memory_peak_bytes,
             ),
             notices=Notices(settled=self._settled, gone=self._gone),
@@ -166,9 +182,10 @@ class LocalWorker:
         version: FunctionVersion,
         code_dir: Path,
         layer_dirs: Sequence[Path],
+        extension_names: Sequence[str],
         interpreter: Interpreter | Missing | None,
         stream_name: str,
-    ) -> tuple[tuple[ProcessPlan, ...] | FunctionError, SandboxPlan]:
+    ) -> tuple[Launch, SandboxPlan]:
         variables = dict(
             runtime_variables(
                 version,
@@ -185,7 +202,7 @@ class LocalWorker:
                 process = FunctionError("Runtime.InvalidRuntime", message)
             case None:
                 process = custom_process(code_dir, layer_dirs, variables)
-        boot = () if isinstance(process, FunctionError) else (process,)
+        launch = plan_launch(process, extension_names, variables)
         language = interpreter.language if isinstance(interpreter, Interpreter) else "none"
         language_dir = interpreter.language_dir if isinstance(interpreter, Interpreter) else None
         plan = SandboxPlan(
@@ -199,9 +216,9 @@ class LocalWorker:
             pids_maximum=PROCESSES,
             ephemeral_storage_mib=version.ephemeral_storage_mib,
             egress=self._options.egress,
-            processes=boot,
+            processes=launch.at_boot,
         )
-        return (process if isinstance(process, FunctionError) else boot), plan
+        return launch, plan
 
     async def _serve_runtime_api(self, stack: AsyncExitStack, environment: Environment, sandbox: Sandbox) -> None:
         api = RuntimeApi(environment)

@@ -113,11 +113,18 @@ class Sandboxd:
             case wire.Kill() if held is not None:
                 held.boots_left = 0
                 held.slot.kill()
-            case wire.Spawn() | wire.Signal() | wire.Freeze() if held is not None and held.slot.generation is not None:
-                with suppress(BrokenPipeError):  # dead, but not yet reaped
-                    wire.send(held.slot.generation.control, request, descriptors)
+            case wire.Spawn() if held is not None:
+                process = held.slot.placed(request.process)
+                self._pass_down(held, wire.Spawn(sandbox_id=request.sandbox_id, process=process), descriptors)
+            case wire.Signal() | wire.Freeze() if held is not None:
+                self._pass_down(held, request, descriptors)
             case _:
                 pass  # it has ended in the meantime, and the server is about to read so
+
+    def _pass_down(self, held: _Held, request: wire.Message, descriptors: Sequence[int]) -> None:
+        if held.slot.generation is not None:
+            with suppress(BrokenPipeError):  # dead, but not yet reaped
+                wire.send(held.slot.generation.control, request, descriptors)
 
     def _create(self, request: wire.Create) -> None:
         sandbox_id = request.plan.sandbox_id

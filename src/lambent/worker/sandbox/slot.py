@@ -161,6 +161,10 @@ class Slot(ABC):
                 raise
         return self.generation
 
+    def placed(self, process: ProcessPlan) -> ProcessPlan:
+        """The process as it must be started here."""
+        return process
+
     def reset(self) -> None:
         """Make ready for a new generation."""
         with step("reset cgroups"):
@@ -258,13 +262,16 @@ class OpenSlot(Slot):
         self._places = {mount.target: mount.sources[0] for mount in plan_mounts(self.plan) if mount.sources}
         self._places["/tmp"] = str(scratch.directory)
 
+    def placed(self, process: ProcessPlan) -> ProcessPlan:
+        return in_the_open(process, self._places, self._listener_address)
+
     def _fork(self, processes: Sequence[ProcessPlan], control: socket.socket) -> int:
         setup = init.Setup(
             sandbox_id=self.plan.sandbox_id,
             walls=None,
             cgroup_procs=self._cgroup_procs,
             output_fd=self._output_fd,
-            processes=[in_the_open(process, self._places, self._listener_address) for process in processes],
+            processes=[self.placed(process) for process in processes],
         )
         pid = os.fork()
         if pid == 0:
