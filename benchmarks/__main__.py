@@ -16,8 +16,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks import control as control_plane
 from benchmarks import floor_fork, floor_loop, lambent, peer_rie
 from benchmarks.load import Measured
+from lambent.testing.service import running_service
 
 Row = dict[str, object]
 
@@ -95,11 +97,50 @@ def burst(server: lambent.Target, scale: float) -> list[Row]:
     ]
 
 
+def control(server: lambent.Target, scale: float) -> list[Row]:
+    """Creations, pages of a long list, a start over many functions: on servers of its own, whose stores it fills."""
+    functions, creations = int(10_000 * scale), int(400 * scale)
+    with control_plane.two_stores() as (empty, full):
+        control_plane.fill(full, functions)
+        starts_s = [_at(sorted(control_plane.start_s(one) for _ in range(3)), 0.5) for one in (empty, full)]
+        with running_service(full, "--egress", "none") as service:
+            client = service.client()
+            pages = {kind: sorted(control_plane.pages(client, **kind_of)) for kind, kind_of in _LISTS.items()}
+            rates = {n: control_plane.creations_per_second(client, count=creations, clients=n) for n in (1, 8)}
+        floor = control_plane.synced_writes_per_second(empty)
+    return [
+        {
+            "what": f"start over {functions} functions",
+            "s": round(starts_s[1], 2),
+            "floor s (no function)": round(starts_s[0], 2),
+        },
+        *(
+            {
+                "what": f"a page of {kind}, of {functions}",
+                "p50 ms": round(_at(taken, 0.5) * 1000, 2),
+                "p99 ms": round(_at(taken, 0.99) * 1000, 2),
+            }
+            for kind, taken in pages.items()
+        ),
+        *(
+            {
+                "what": f"CreateFunction, {clients} at once",
+                "per second": round(rate),
+                "floor per second (two synced files each)": round(floor),
+            }
+            for clients, rate in rates.items()
+        ),
+    ]
+
+
+_LISTS: dict[str, dict[str, str]] = {"functions": {}, "all versions": {"FunctionVersion": "ALL"}}
+
 STORIES: dict[str, Callable[[lambent.Target, float], list[Row]]] = {
     "warm": warm,
     "cold": cold,
     "memory": memory,
     "burst": burst,
+    "control": control,
 }
 
 

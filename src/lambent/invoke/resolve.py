@@ -76,7 +76,7 @@ class Resolver:
         after = ""
         while entries := await self._store.scan("function/", after=after):
             for entry in entries:
-                await self.refresh(entry.key)
+                await self._tell(entry.key, decode_function(entry.value))
             after = entries[-1].key
 
     def forget(self, key: str) -> None:
@@ -88,9 +88,11 @@ class Resolver:
 
     async def refresh(self, key: str) -> None:
         """Tell `changed` what a function record holds now and which pools may go on serving it."""
-        _, account, region, name = key.split("/")
         entry = await self._store.get(key)
-        record = decode_function(entry.value) if entry else None
+        await self._tell(key, decode_function(entry.value) if entry else None)
+
+    async def _tell(self, key: str, record: FunctionRecord | None) -> None:
+        _, account, region, name = key.split("/")
         keep: set[str] = set()
         if record is not None:
             keep.add(pool_key(serving(record)))
