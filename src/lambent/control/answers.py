@@ -82,7 +82,19 @@ def read_marker(text: str | None) -> str:
     try:
         return b64decode((text or "").encode(), altchars=b"-_", validate=True).decode()
     except ValueError as error:
-        raise InvalidParameterValue("The Marker is not one that a previous page gave as NextMarker.") from error
+        raise _foreign_marker() from error
+
+
+def read_number_marker(text: str | None) -> int:
+    """As `read_marker`, for lists in order of numbers; 0 for the first page."""
+    last = read_marker(text)
+    if last and not (last.isascii() and last.isdigit() and len(last) < 10):
+        raise _foreign_marker()
+    return int(last or 0)
+
+
+def _foreign_marker() -> InvalidParameterValue:
+    return InvalidParameterValue("The Marker is not one that a previous page gave as NextMarker.")
 
 
 def _logging(logging: LoggingConfig, log_group: str) -> Answer:

@@ -83,7 +83,7 @@ class Layers:
         layer = own_layer_arn(caller, "ListLayerVersions", request.layer_name)
         record = (await self._catalogue.get(layer)).record
         size = min(request.max_items or answers.PAGE_MAXIMUM, answers.PAGE_MAXIMUM)
-        below = int(answers.read_marker(request.marker) or record.next_version)
+        below = answers.read_number_marker(request.marker) or record.next_version
         matching = [one for one in reversed(record.versions) if one.number < below and _matches(one, request)]
         page = matching[:size]
         return {

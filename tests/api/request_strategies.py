@@ -1,0 +1,224 @@
+"""Requests by the service model's shapes: good ones, and ones with something wrong with them."""
+
+from __future__ import annotations
+
+import base64
+import io
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+from botocore.model import Shape
+from hypothesis import strategies as st
+from lambda_wire import lambda_model, operation_names
+
+from lambent.spec.constraints import java_pattern
+from shape_values import text_for
+
+ACCOUNT = "000000000000"
+ARN = f"arn:aws:lambda:us-east-1:{ACCOUNT}"
+ROLE = f"arn:aws:iam::{ACCOUNT}:role/any"
+FUNCTIONS = ("f", "g", "h")
+
+Draw = Callable[[st.SearchStrategy[Any]], Any]
+Request = tuple[str, dict[str, Any], Callable[[bytes], bytes]]
+"""An operation, its members, and what happens to the body on its way."""
+
+
+def zipped(text: str) -> str:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("app.py", text)
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+# What exists on the server under test, or could: drawn often, so that requests reach beyond the first check.
+KNOWN: Mapping[str, Sequence[Any]] = {
+    "FunctionName": (*FUNCTIONS, f"{ARN}:function:f", f"{ACCOUNT}:function:g", "function:h", "f:live", "f:1", "absent"),
+    "Resource": (f"{ARN}:function:f", f"{ARN}:function:g", f"{ARN}:function:f:1"),
+    "ResourceArn": (f"{ARN}:function:f", f"{ARN}:function:f:live"),
+    "Qualifier": ("$LATEST", "1", "2", "live", "new", "absent", "$LATEST.PUBLISHED"),
+    "Name": ("live", "new"),
+    "FunctionVersion": ("$LATEST", "1", "2", "3"),
+    "LayerName": ("layer", "other"),
+    "StatementId": ("s", "t"),
+    "Principal": ("*", "s3.amazonaws.com", "123456789012", "nobody"),
+    "Action": ("lambda:InvokeFunction", "lambda:InvokeFunctionUrl", "lambda:GetLayerVersion", "lambda:*"),
+    "Runtime": ("python3.11", "provided.al2023", "nodejs22.x"),
+    "Role": (ROLE,),
+    "Handler": ("app.handler",),
+    "ZipFile": (zipped("def handler(event, context): return event\n"), zipped("def handler(event, context): ...\n")),
+    "ImageUri": (None,),
+    "PackageType": ("Zip",),
+    "Timeout": (1, 3, 900),
+    "MemorySize": (128, 256),
+    "Architectures": (["x86_64"],),
+    "Layers": ([], [f"{ARN}:layer:layer:1"]),
+    "Policy": ('{"Version":"2012-10-17","Statement":[]}',),
+    "Marker": ("Zg==", "$LATEST", ""),
+    "InvocationType": ("DryRun", "RequestResponse", "Event"),
+    "Payload": ("{}", '"text"', "{", ""),
+    "EventSourceArn": (f"arn:aws:sqs:us-east-1:{ACCOUNT}:queue",),
+    "CodeSigningConfigArn": (f"{ARN}:code-signing-config:csc-" + "0" * 17,),
+    "RevisionId": (None, "00000000-0000-4000-8000-000000000000"),
+    "Publish": (True, False),
+    "DryRun": (True, False),
+}
+
+BARE = frozenset(("VpcConfig", "FileSystemConfigs", "TracingConfig", "DurableConfig", "TenancyConfig", "PublishTo",
+    "CapacityProviderConfig", "RuntimeConfig", "AcceleratorConfig", "ImageConfig", "KMSKeyArn", "SourceKMSKeyArn",
+    "SnapStart", "S3Bucket", "S3Key", "S3ObjectVersion", "S3ObjectStorageMode"))  # fmt: skip
+"""Members that are refused by name as soon as they are there: drawn seldom, for they hide all the rest."""
+
+UNICODE = ("", " ", "\x00", "ä", "\u2028", "🂡" * 70, "\ud800", "a\nb", "%2F", "../..", "a/b", "‮x", "𝔣", "١", "-0")
+WRONG = (0, -1, 1.5, 10**30, -(2**63), True, None, "", "text", [], [[]], {}, {"a": 1}, [None])
+
+
+UNHARMED = (lambda body: body,) * 24
+MANGLERS: Sequence[Callable[[bytes], bytes]] = (
+    *UNHARMED,
+    lambda body: body[:-1],
+    lambda body: body + b"}",
+    lambda body: body.replace(b'"', b'"\xff', 1),
+    lambda body: b"[" + body + b"]",
+    lambda body: b"null",
+    lambda body: b"{" * 5_000,
+    lambda body: b'{"FunctionName": NaN}',
+    lambda body: b"",
+)
+
+
+def huge(kind: str) -> Any:
+    nested: Any = 0
+    for _ in range(600):
+        nested = [nested]
+    return {"text": "x" * 200_000, "list": ["x"] * 20_000, "map": {str(n): "x" for n in range(20_000)}, "deep": nested}[
+        kind
+    ]
+
+
+@st.composite
+def requests(draw: Draw, names: Sequence[str] = tuple(operation_names())) -> Request:
+    """An operation with its members: half of them as the model wants them, half with one or two things wrong."""
+    name = draw(st.sampled_from(names))
+    shape = lambda_model().operation_model(name).input_shape
+    members = draw(valid(shape)) if shape else {}
+    for _ in range(draw(st.sampled_from((0, 0, 0, 1, 1, 2)))):
+        if shape is not None:
+            spoil(draw, shape, members)
+    return name, members, draw(st.sampled_from(MANGLERS))
+
+
+def valid(shape: Shape, name: str = "") -> st.SearchStrategy[Any]:
+    if name in KNOWN and shape.type_name != "structure":
+        return st.one_of(st.sampled_from(KNOWN[name]), st.sampled_from(KNOWN[name]), _valid(shape))
+    return _valid(shape)
+
+
+def _valid(shape: Shape) -> st.SearchStrategy[Any]:
+    least = shape.metadata.get("min", 0)
+    most = shape.metadata.get("max", 10**6)
+    match shape.type_name:
+        case "structure":
+            return structures(shape)
+        case "list":
+            return st.lists(valid(shape.member), min_size=least, max_size=min(most, least + 2))
+        case "map":
+            return st.dictionaries(_valid(shape.key), _valid(shape.value), max_size=2)
+        case "string":
+            return texts(shape.name)
+        case "integer" | "long":
+            return st.one_of(st.sampled_from([least, min(most, least + 1), most]), st.integers(least, most))
+        case "float" | "double":
+            return st.floats(float(least), float(min(most, 1e6)))
+        case "boolean":
+            return st.booleans()
+        case "blob":
+            return st.sampled_from(("", "e30=", zipped("x")))
+        case "timestamp":
+            return st.integers(0, 2**33)
+    raise AssertionError(shape.type_name)
+
+
+@st.composite
+def structures(draw: Draw, shape: Shape) -> dict[str, Any]:
+    members: dict[str, Any] = {}
+    for name, member in shape.members.items():
+        if member.serialization.get("eventstream"):
+            continue
+        odds = 39 if name in BARE else 3
+        if name in shape.required_members or draw(st.integers(0, odds)) == 0:
+            value = draw(valid(member, name))
+            if value is not None:
+                members[name] = value
+    return members
+
+
+@cache
+def texts(shape_name: str) -> st.SearchStrategy[str]:
+    shape = lambda_model().shape_for(shape_name)
+    traits = shape.metadata
+    if "enum" in traits:
+        return st.sampled_from(list(traits["enum"]))
+    least, most = traits.get("min", 0), min(traits.get("max", 50), 50)
+    found = st.just(text_for(shape))
+    if "pattern" not in traits:
+        return st.one_of(found, st.text(min_size=least, max_size=max(most, least)))
+    by_pattern = st.from_regex(java_pattern(traits["pattern"]), fullmatch=True)
+    return st.one_of(found, by_pattern.filter(lambda text: least <= len(text) <= traits.get("max", 10**6)))
+
+
+def spoil(draw: Draw, shape: Shape, members: dict[str, Any]) -> None:
+    """Make one thing wrong, somewhere in the request."""
+    places = list(_places(shape, members))
+    container, key, inner = draw(st.sampled_from(places)) if places else (members, "Unknown", None)
+    how = draw(st.sampled_from(("edge", "edge", "edge", "wrong", "unicode", "huge", "missing", "unknown")))
+    if how == "missing" and isinstance(container, dict):
+        container.pop(key, None)
+    elif how == "unknown" and isinstance(container, dict):
+        container["Unknown"] = draw(st.sampled_from(WRONG))
+    elif how == "edge" and inner is not None:
+        container[key] = draw(st.sampled_from(list(_beyond(inner))))
+    elif how == "unicode":
+        container[key] = draw(st.one_of(st.sampled_from(UNICODE), st.text(max_size=20)))
+    elif how == "huge":
+        container[key] = huge(draw(st.sampled_from(("text", "list", "map", "deep"))))
+    else:
+        container[key] = draw(st.sampled_from(WRONG))
+
+
+def _places(shape: Shape, value: Any) -> Iterator[tuple[Any, Any, Shape | None]]:
+    """Every value in the request that can be replaced."""
+    if shape.type_name == "structure" and isinstance(value, dict):
+        for name, member in shape.members.items():
+            yield value, name, member
+            if name in value:
+                yield from _places(member, value[name])
+    elif shape.type_name == "list" and isinstance(value, list):
+        for index, element in enumerate(value):
+            yield value, index, shape.member
+            yield from _places(shape.member, element)
+    elif shape.type_name == "map" and isinstance(value, dict):
+        for key, element in value.items():
+            yield value, key, shape.value
+            yield from _places(shape.value, element)
+
+
+def _beyond(shape: Shape) -> Iterator[Any]:
+    """Just inside and just outside of each constraint."""
+    least, most = shape.metadata.get("min"), shape.metadata.get("max")
+    bounds = [bound + step for bound in (least, most) if bound is not None for step in (-1, 0, 1)]
+    for bound in bounds:
+        if shape.type_name in ("integer", "long", "float", "double"):
+            yield bound
+        elif shape.type_name == "string" and bound >= 0:
+            yield "x" * int(bound)
+            yield "1" * int(bound)
+        elif shape.type_name == "list" and bound >= 0:
+            yield ["x"] * int(bound)
+        elif shape.type_name == "map" and bound >= 0:
+            yield {f"k{number}": "v" for number in range(int(bound))}
+    if "enum" in shape.metadata:
+        yield shape.metadata["enum"][0].lower()
+    yield None
