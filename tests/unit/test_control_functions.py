@@ -124,6 +124,18 @@ class TestCreate:
         assert given.items() <= configuration.items()
         assert configuration["LoggingConfig"] == {"LogFormat": "Text", "LogGroup": "/mine"}
 
+    async def test_json_logs_have_levels_info_where_none_is_given(self, world: World) -> None:
+        logging = {"LogFormat": "JSON", "SystemLogLevel": "WARN"}
+
+        configuration = await world.created(LoggingConfig=logging, TracingConfig={"Mode": "Active"})
+
+        shown = {**logging, "ApplicationLogLevel": "INFO", "LogGroup": "/aws/lambda/f"}
+        assert configuration["LoggingConfig"] == shown
+        assert configuration["TracingConfig"] == {"Mode": "Active"}
+        answer = await world.call("UpdateFunctionConfiguration", FunctionName="f", LoggingConfig={"LogFormat": "Text"})
+        assert answer["LoggingConfig"] == {"LogFormat": "Text", "LogGroup": "/aws/lambda/f"}
+        assert answer["TracingConfig"] == {"Mode": "Active"}
+
     async def test_publishing_at_once_makes_version_1_pending_then_active(self, world: World) -> None:
         world.may_activate.clear()
         answer = await world.create(Publish=True)
@@ -324,9 +336,7 @@ class TestCreate:
                 {"Code": {"S3Bucket": "b", "S3Key": "k", "S3ObjectStorageMode": "REFERENCE"}},
                 "S3ObjectStorageMode REFERENCE",
             ),
-            ({"TracingConfig": {"Mode": "Active"}}, "TracingConfig.Mode Active"),
             ({"SnapStart": {"ApplyOn": "PublishedVersions"}}, "SnapStart.ApplyOn PublishedVersions"),
-            ({"LoggingConfig": {"LogFormat": "JSON"}}, "LoggingConfig.LogFormat JSON"),
         ],
     )
     async def test_what_lambent_does_not_do_is_refused_by_name(

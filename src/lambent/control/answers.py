@@ -98,4 +98,9 @@ def _foreign_marker() -> InvalidParameterValue:
 
 
 def _logging(logging: LoggingConfig, log_group: str) -> Answer:
-    return {"LogFormat": logging.log_format, "LogGroup": log_group}
+    return {
+        "LogFormat": logging.log_format,
+        "ApplicationLogLevel": logging.application_log_level,
+        "SystemLogLevel": logging.system_log_level,
+        "LogGroup": log_group,
+    }

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from lambent.control.requests import ConfigurationMembers, EnvironmentMembers, LoggingMembers
-from lambent.model.function import FunctionVersion, LoggingConfig
+from lambent.model.function import DEFAULT_LOG_LEVEL, FunctionVersion, LogFormat, LoggingConfig
 
 Value = TypeVar("Value")
 
@@ -30,6 +30,7 @@ def configured(version: FunctionVersion, request: ConfigurationMembers) -> Funct
             if request.dead_letter_config
             else version.dead_letter_target_arn
         ),
+        tracing_mode=(request.tracing_config and request.tracing_config.mode) or version.tracing_mode,
         logging=_logging(request.logging_config) if request.logging_config else version.logging,
     )
 
@@ -43,4 +44,11 @@ def _variables(environment: EnvironmentMembers) -> dict[str, str] | None:
 
 
 def _logging(logging: LoggingMembers) -> LoggingConfig:
-    return LoggingConfig(log_group=logging.log_group or "")
+    if logging.log_format != LogFormat.JSON:
+        return LoggingConfig(log_group=logging.log_group or "")
+    return LoggingConfig(
+        log_format=LogFormat.JSON,
+        log_group=logging.log_group or "",
+        application_log_level=logging.application_log_level or DEFAULT_LOG_LEVEL,
+        system_log_level=logging.system_log_level or DEFAULT_LOG_LEVEL,
+    )

@@ -70,8 +70,6 @@ def check_configuration(request: ConfigurationMembers, runtimes: Sequence[str]) 
     _check_sizes(request)
     if request.environment is not None:
         _check_variables(request.environment.variables or {})
-    if request.tracing_config is not None and request.tracing_config.mode == "Active":
-        raise unsupported("TracingConfig.Mode Active")
     if request.dead_letter_config is not None and request.dead_letter_config.target_arn:
         _check_dead_letter_target(request.dead_letter_config.target_arn)
     if request.snap_start is not None and request.snap_start.apply_on == "PublishedVersions":
@@ -133,9 +131,7 @@ def _check_dead_letter_target(arn: str) -> None:
 
 
 def _check_logging(logging: LoggingMembers) -> None:
-    if logging.log_format == LogFormat.JSON:
-        raise unsupported("LoggingConfig.LogFormat JSON")
-    if logging.application_log_level or logging.system_log_level:
+    if logging.log_format != LogFormat.JSON and (logging.application_log_level or logging.system_log_level):
         raise InvalidParameterValue(
             'LogLevel is not supported when LogFormat is set to "Text". Remove LogLevel from your request or change '
             'the LogFormat to "JSON" and try again.'

@@ -9,7 +9,6 @@ from typing import Any  # Any: parameters are of whatever type the service model
 
 import msgspec
 
-from lambent.frontend.ids import new_trace_id
 from lambent.frontend.stream_answers import EVENT_STREAM, event_stream
 from lambent.invoke.invoker import Invoker
 from lambent.model.arn import FunctionArn, parse_function_name
@@ -23,6 +22,7 @@ from lambent.model.errors import (
 )
 from lambent.model.invocation import InvokeRequest, InvokeResult, RequestId
 from lambent.model.limits import CLIENT_CONTEXT_BYTES, INVOKE_REQUEST_BYTES
+from lambent.model.response_stream import ResponseStream
 
 Answer = tuple[int, list[tuple[bytes, bytes]], bytes]
 StreamedAnswer = tuple[int, list[tuple[bytes, bytes]], AsyncGenerator[bytes]]
@@ -57,9 +57,8 @@ class InvokeApi:
                 raise NotImplementedByLambent(
                     "Lambent does not support InvocationType Event yet; use RequestResponse or DryRun"
                 )
-        trace_id = _trace_id(headers)
-        request = _request(function, parameters, request_id, trace_id)
-        return _answer(await self._invoker.invoke(request), trace_id)
+        request = _request(function, parameters, request_id, headers.get("x-amzn-trace-id"))
+        return _answer(await self._invoker.invoke(request))
 
     async def stream(
         self,
@@ -76,13 +75,12 @@ class InvokeApi:
         if parameters.get("InvocationType") == "DryRun":
             await self._invoker.resolve(function)
             return 204, [], b""
-        trace_id = _trace_id(headers)
-        request = _request(function, parameters, request_id, trace_id, wants_stream=True)
+        request = _request(function, parameters, request_id, headers.get("x-amzn-trace-id"), wants_stream=True)
         response = await self._invoker.stream(request)
         answered = [
             (b"content-type", EVENT_STREAM),
             (b"x-amz-executed-version", response.executed_version.encode()),
-            (b"x-amzn-trace-id", trace_id.encode()),
+            *_trace_header(response),
         ]
         return 200, answered, event_stream(response)
 
@@ -99,7 +97,12 @@ class InvokeApi:
 
 
 def _request(
-    function: FunctionArn, parameters: Mapping[str, Any], request_id: str, trace_id: str, *, wants_stream: bool = False
+    function: FunctionArn,
+    parameters: Mapping[str, Any],
+    request_id: str,
+    trace_id: str | None,
+    *,
+    wants_stream: bool = False,
 ) -> InvokeRequest:
     _refuse_unsupported(parameters)
     return InvokeRequest(
@@ -113,18 +116,22 @@ def _request(
     )
 
 
-def _answer(result: InvokeResult, trace_id: str) -> Answer:
+def _answer(result: InvokeResult) -> Answer:
     headers = [
         (b"content-type", b"application/json"),
         (b"x-amz-executed-version", result.executed_version.encode()),
         (b"x-amzn-remapped-content-length", b"0"),
-        (b"x-amzn-trace-id", trace_id.encode()),
+        *_trace_header(result),
     ]
     if result.function_error is not None:
         headers.append((b"x-amz-function-error", result.function_error.encode()))
     if result.log_tail is not None:
         headers.append((b"x-amz-log-result", b64encode(result.log_tail)))
     return 200, headers, result.payload
+
+
+def _trace_header(result: InvokeResult | ResponseStream) -> list[tuple[bytes, bytes]]:
+    return [] if result.trace_id is None else [(b"x-amzn-trace-id", result.trace_id.encode())]
 
 
 def _payload(payload: bytes) -> bytes:
@@ -175,7 +182,3 @@ def _refuse_unsupported(parameters: Mapping[str, Any]) -> None:
             "The invoked function is not enabled with tenancy configuration. Remove the tenant ID from your request "
             "and try again."
         )
-
-
-def _trace_id(headers: Mapping[str, str]) -> str:
-    return headers.get("x-amzn-trace-id") or new_trace_id()

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from lambent.logs.levels import json_lines, kept_lines
 from lambent.logs.lines import text_line
 from lambent.model.events import PlatformEvent
+from lambent.model.function import DEFAULT_LOG_LEVEL, LogFormat, LoggingConfig
 from lambent.model.limits import LOG_TAIL_BYTES
 from lambent.ports.log_store import Batch, Record, StreamKey
 
@@ -59,7 +61,10 @@ class Backlog:
 class StreamWriter:
     """Implements `lambent.ports.telemetry.LogStream`. Its records never go back in time, even if the clock does."""
 
-    def __init__(self, key: StreamKey, backlog: Backlog, clock: Callable[[], float]) -> None:
+    def __init__(self, key: StreamKey, backlog: Backlog, clock: Callable[[], float], config: LoggingConfig) -> None:
+        is_json = config.log_format is LogFormat.JSON
+        self._line_of = json_lines(config.system_log_level or DEFAULT_LOG_LEVEL) if is_json else text_line
+        self._kept_lines = kept_lines(config.application_log_level or DEFAULT_LOG_LEVEL) if is_json else None
         self._key = key
         self._backlog = backlog
         self._clock = clock
@@ -72,7 +77,7 @@ class StreamWriter:
     def emit(self, event: PlatformEvent) -> None:
         if self._unfinished:
             self._finish_line()
-        line = text_line(event)
+        line = self._line_of(event)
         if line is not None:
             self._log(event.time, line.encode())
 
@@ -124,7 +129,7 @@ class StreamWriter:
             lines = bytes(self._unfinished)
             self._unfinished.clear()
         if lines:
-            self._log(now, lines, is_lines=True)
+            self._log_lines(now, lines)
         self._unfinished += rest
 
     def _cut_unfinished(self, now: float) -> None:
@@ -136,9 +141,14 @@ class StreamWriter:
         del self._unfinished[:end]
 
     def _finish_line(self) -> None:
-        self._unfinished += b"\n"
-        self._log(self._clock(), bytes(self._unfinished))
+        line = bytes(self._unfinished) + b"\n"
         self._unfinished.clear()
+        self._log_lines(self._clock(), line)
+
+    def _log_lines(self, now: float, lines: bytes) -> None:
+        kept = lines if self._kept_lines is None else self._kept_lines(lines)
+        if kept:
+            self._log(now, kept, is_lines=True)
 
     def _log(self, time_s: float, text: bytes, is_lines: bool = False) -> None:
         self._last_ms = max(self._last_ms, int(time_s * 1000))

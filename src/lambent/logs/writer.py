@@ -70,7 +70,7 @@ class TelemetryWriter:
 
     def open(self, version: FunctionVersion, stream_name: str) -> StreamWriter:
         group = GroupKey(version.account, version.region, version.log_group)
-        return StreamWriter(StreamKey(group, stream_name), self._backlog, self._clock)
+        return StreamWriter(StreamKey(group, stream_name), self._backlog, self._clock, version.logging)
 
     async def flush(self) -> None:
         """Return once nothing waits to be kept any more."""

@@ -40,6 +40,10 @@ class RecursiveLoop(StrEnum):
     ALLOW = "Allow"
 
 
+DEFAULT_LOG_LEVEL = "INFO"
+"""Of both levels, where the format is JSON."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoggingConfig:
     """Levels apply to the JSON format only; `log_group` defaults to /aws/lambda/<name>."""

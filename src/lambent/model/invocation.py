@@ -18,7 +18,7 @@ EnvironmentId = NewType("EnvironmentId", str)
 
 
 class InvokeRequest(Struct, frozen=True, kw_only=True):
-    """What a caller asks. `function` keeps the qualifier the caller used; `trace_id` is an X-Amzn-Trace-Id value."""
+    """What a caller asks. `function` keeps the qualifier the caller used; `trace_id` is its X-Amzn-Trace-Id, if any."""
 
     request_id: RequestId
     function: FunctionArn
@@ -49,3 +49,5 @@ class InvokeResult(Struct, frozen=True, kw_only=True):
     executed_version: str
     function_error: str | None = None
     log_tail: bytes | None = None
+    trace_id: str | None = None
+    """The X-Amzn-Trace-Id that the invocation had in the end."""

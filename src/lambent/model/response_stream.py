@@ -28,6 +28,7 @@ class ResponseStream:
 
     content_type: str
     executed_version: str
+    trace_id: str | None
     pieces: AsyncIterator[bytes]
     end: asyncio.Future[StreamEnd]
     let_go: Callable[[], None]

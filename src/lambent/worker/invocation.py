@@ -47,6 +47,7 @@ class Invocation:
                 ResponseStream(
                     content_type=stream.content_type,
                     executed_version=executed_version,
+                    trace_id=self.request.trace_id,
                     pieces=stream.pieces(),
                     end=self._stream_end,
                     let_go=stream.let_go,
@@ -60,6 +61,7 @@ class Invocation:
             payload=payload,
             executed_version=executed_version,
             function_error="Unhandled" if error_type else None,
+            trace_id=self.request.trace_id,
         )
         if not self.request.wants_log_tail:
             self._resolve(self.result)

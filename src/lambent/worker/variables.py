@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from lambent.model.function import FunctionVersion
+from lambent.model.function import DEFAULT_LOG_LEVEL, FunctionVersion, LogFormat
 
 _OVERRIDABLE = {
     "LANG": "en_US.UTF-8",
@@ -78,6 +78,9 @@ def runtime_variables(
         "LAMBDA_TASK_ROOT": "/var/task",
         "LAMBDA_RUNTIME_DIR": "/var/runtime",
     }
+    if version.logging.log_format is LogFormat.JSON:
+        reserved["AWS_LAMBDA_LOG_FORMAT"] = version.logging.log_format
+        reserved["AWS_LAMBDA_LOG_LEVEL"] = version.logging.application_log_level or DEFAULT_LOG_LEVEL
     if is_managed:
         reserved["AWS_EXECUTION_ENV"] = f"AWS_Lambda_{version.runtime}"
     return {**defaults, **(version.environment or {}), **reserved}
