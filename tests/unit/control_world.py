@@ -123,8 +123,9 @@ class World:
         return await self.call("GetFunctionConfiguration", FunctionName=name)
 
     async def settled(self) -> None:
-        """Wait for every activation under way."""
-        while tasks := list(self.control._activations._tasks):
+        """Wait for every activation of a function and every change of a mapping that is under way."""
+        settling = self.control._settling
+        while tasks := [*self.control._activations._tasks, *(settling._tasks if settling else ())]:
             await asyncio.wait(tasks)
 
 

@@ -15,12 +15,12 @@ def configured(version: FunctionVersion, request: ConfigurationMembers) -> Funct
     """All but the layers, which have to be looked up (`function_layers`)."""
     return replace(
         version,
-        role=_given(request.role, version.role),
-        runtime=_given(request.runtime, version.runtime),
-        handler=_given(request.handler, version.handler),
-        description=_given(request.description, version.description),
-        timeout_s=_given(request.timeout, version.timeout_s),
-        memory_mib=_given(request.memory_size, version.memory_mib),
+        role=given(request.role, version.role),
+        runtime=given(request.runtime, version.runtime),
+        handler=given(request.handler, version.handler),
+        description=given(request.description, version.description),
+        timeout_s=given(request.timeout, version.timeout_s),
+        memory_mib=given(request.memory_size, version.memory_mib),
         ephemeral_storage_mib=(
             request.ephemeral_storage.size if request.ephemeral_storage else version.ephemeral_storage_mib
         ),
@@ -35,7 +35,7 @@ def configured(version: FunctionVersion, request: ConfigurationMembers) -> Funct
     )
 
 
-def _given(value: Value | None, before: Value) -> Value:
+def given(value: Value | None, before: Value) -> Value:
     return before if value is None else value
 
 

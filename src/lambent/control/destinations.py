@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
 from lambent.control.catalogue import Catalogue
 from lambent.control.requests import Members
@@ -13,6 +14,8 @@ _FUNCTION = re.compile(
     r"arn:aws[a-zA-Z-]*:lambda:(?P<region>[a-z0-9-]+):(?P<account>\d{12}):function:"
     r"(?P<name>[a-zA-Z0-9-_]+)(?::(?P<qualifier>[a-zA-Z0-9-_$]+))?"
 )
+
+_ANY_OUTCOME = ("sqs", "sns", "lambda", "events")
 
 
 class DestinationMembers(Members):
@@ -40,15 +43,23 @@ def as_answer(success_arn: str | None, failure_arn: str | None) -> dict[str, obj
 
 async def check(catalogue: Catalogue, function: FunctionArn, config: DestinationConfigMembers) -> None:
     """Refuse destinations that no outcome of this function's asynchronous invokes could be sent to."""
-    for arn, is_failure in ((config.success_arn, False), (config.failure_arn, True)):
+    check_services(config, success=_ANY_OUTCOME, failure=(*_ANY_OUTCOME, "s3"))
+    for arn in (config.success_arn, config.failure_arn):
+        if arn is not None and _service(arn) == "lambda":
+            await _check_function(catalogue, function, arn)
+
+
+def check_services(
+    config: DestinationConfigMembers, *, success: Collection[str] = (), failure: Collection[str] = ()
+) -> None:
+    """Refuse ARNs of other services than those, and queues and topics of the FIFO kind."""
+    for arn, services in ((config.success_arn, success), (config.failure_arn, failure)):
         if arn is None:
             continue
-        if _service(arn) not in ("sqs", "sns", "lambda", "events", *(("s3",) if is_failure else ())):
+        if _service(arn) not in services:
             raise InvalidParameterValue(f"The provided destination config {_as_java_shows(config)} is invalid.")
         if arn.endswith(".fifo"):
             raise _invalid(arn)
-        if _service(arn) == "lambda":
-            await _check_function(catalogue, function, arn)
 
 
 async def _check_function(catalogue: Catalogue, function: FunctionArn, arn: str) -> None:
@@ -65,9 +76,9 @@ async def _check_function(catalogue: Catalogue, function: FunctionArn, arn: str)
 
 
 def _service(arn: str) -> str:
-    """The service that an ARN is of; `kafka://topic` has none."""
+    """The service that an ARN is of; a topic is written `kafka://topic`."""
     parts = arn.split(":")
-    return parts[2] if parts[0] == "arn" else ""
+    return parts[2] if parts[0] == "arn" else parts[0]
 
 
 def _invalid(arn: str) -> InvalidParameterValue:

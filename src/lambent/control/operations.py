@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self  # Any: parameters are of whatever type the service model gives them
 
-from lambent.control import event_invoke, layer_requests, recursion, requests, states
+from lambent.control import event_invoke, event_source_requests, layer_requests, recursion, requests, states
 from lambent.control.account import Account
 from lambent.control.activation import Activate, Activations
 from lambent.control.aliases import Aliases
@@ -16,12 +16,16 @@ from lambent.control.answers import Answer
 from lambent.control.catalogue import Catalogue
 from lambent.control.concurrency import Concurrency
 from lambent.control.event_invoke import EventInvokeConfigs
+from lambent.control.event_source_mappings import EventSourceMappings
 from lambent.control.function_layers import FunctionLayers
 from lambent.control.functions import Functions
 from lambent.control.layer_catalogue import LayerCatalogue
 from lambent.control.layer_permissions import LayerPermissions
 from lambent.control.layers import Layers
 from lambent.control.listing import Listing
+from lambent.control.mapping_catalogue import MappingCatalogue
+from lambent.control.mapping_settling import MappingSettling
+from lambent.control.mapping_tags import MappingTags
 from lambent.control.packages import Packages
 from lambent.control.permissions import Permissions
 from lambent.control.policies import Policies
@@ -29,7 +33,7 @@ from lambent.control.recursion import Recursion
 from lambent.control.requests import Request
 from lambent.control.resource_policies import ResourcePolicies
 from lambent.control.stamps import Stamps
-from lambent.control.tags import FunctionTags, Tags
+from lambent.control.tags import FunctionTags, Tagged, Tags
 from lambent.control.usage import Ledger
 from lambent.control.versions import Versions
 from lambent.model import limits
@@ -45,7 +49,8 @@ class Control:
     """What should exist. Entering it counts what the store holds and resumes what an earlier process began.
 
     `activate` makes a version's code ready to run, in the background of each create and update; for the other
-    callables see `Functions`.
+    callables see `Functions`. `has_pollers` says that somebody follows the event source mappings in the store, polls
+    them and settles their changes.
     """
 
     def __init__(
@@ -61,6 +66,7 @@ class Control:
         architectures: Sequence[str] = ("x86_64",),
         concurrency: int = limits.ACCOUNT_CONCURRENCY,
         code_storage_bytes: int = limits.CODE_STORAGE_BYTES,
+        has_pollers: bool = False,
         now: Callable[[], float] = time.time,
         new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
     ) -> None:
@@ -70,6 +76,8 @@ class Control:
         self._catalogue = Catalogue(store, ledger, packages)
         self._layers = LayerCatalogue(store, ledger, packages, self._catalogue.changing)
         self._activations = Activations(self._catalogue, activate, stamps)
+        self._mappings = MappingCatalogue(store)
+        self._settling = None if has_pollers else MappingSettling(self._mappings)
         functions = Functions(
             self._catalogue,
             packages,
@@ -91,9 +99,13 @@ class Control:
             ),
             **_of_account(account, Concurrency(self._catalogue, account)),
             **_of_event_invokes(EventInvokeConfigs(self._catalogue, stamps), Recursion(self._catalogue)),
+            **_of_event_sources(EventSourceMappings(self._catalogue, self._mappings, stamps, self._settling)),
             **_of_policies(Policies(self._catalogue, stamps)),
-            **_of_tags(Tags({"function": FunctionTags(self._catalogue)})),
+            **_of_tags(Tags(self._tagged())),
         }
+
+    def _tagged(self) -> Mapping[str, Tagged]:
+        return {"function": FunctionTags(self._catalogue), "event-source-mapping": MappingTags(self._mappings)}
 
     async def __aenter__(self) -> Self:
         await self._layers.load()
@@ -102,11 +114,15 @@ class Control:
         for record in records:
             if states.is_under_way(record):
                 self._activations.begin(record)
+        if self._settling is not None:
+            await self._settling.__aenter__()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if self._settling is not None:
+            await self._settling.__aexit__(kind, error, traceback)
         await self._activations.__aexit__(kind, error, traceback)
 
 
@@ -181,6 +197,18 @@ def _of_event_invokes(configs: EventInvokeConfigs, recursive: Recursion) -> Mapp
             recursion.PutRecursionConfigRequest, recursive.put_function_recursion_config
         ),
         "GetFunctionRecursionConfig": _parsing(requests.FunctionRequest, recursive.get_function_recursion_config),
+    }
+
+
+def _of_event_sources(mappings: EventSourceMappings) -> Mapping[str, Operation]:
+    create, update = event_source_requests.CreateMappingRequest, event_source_requests.UpdateMappingRequest
+    one, several = event_source_requests.MappingRequest, event_source_requests.ListMappingsRequest
+    return {
+        "CreateEventSourceMapping": _parsing(create, mappings.create_event_source_mapping),
+        "GetEventSourceMapping": _parsing(one, mappings.get_event_source_mapping),
+        "ListEventSourceMappings": _parsing(several, mappings.list_event_source_mappings),
+        "UpdateEventSourceMapping": _parsing(update, mappings.update_event_source_mapping),
+        "DeleteEventSourceMapping": _parsing(one, mappings.delete_event_source_mapping),
     }
 
 

@@ -79,6 +79,12 @@ class ResourceNotFound(ApiError):
     code, status = "ResourceNotFoundException", 404
 
 
+class ResourceInUse(ApiError):
+    """A change of an event source mapping is still under way."""
+
+    code, status = "ResourceInUseException", 400
+
+
 class ResourceConflict(ApiError):
     code, status = "ResourceConflictException", 409
 

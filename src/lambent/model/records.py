@@ -1,10 +1,11 @@
-"""How functions, versions and layers lie in the store, as JSON: one place for who writes and who reads."""
+"""How what should exist lies in the store, as JSON: one place for who writes and who reads."""
 
 from __future__ import annotations
 
 import msgspec
 
 from lambent.model.errors import PlatformError
+from lambent.model.event_source_mapping import EventSourceMapping
 from lambent.model.function import FunctionRecord, FunctionVersion
 from lambent.model.layer import LayerRecord
 
@@ -12,9 +13,10 @@ _encoder = msgspec.json.Encoder()
 _functions = msgspec.json.Decoder(FunctionRecord)
 _versions = msgspec.json.Decoder(FunctionVersion)
 _layers = msgspec.json.Decoder(LayerRecord)
+_mappings = msgspec.json.Decoder(EventSourceMapping)
 
 
-def encode(value: FunctionRecord | FunctionVersion | LayerRecord) -> bytes:
+def encode(value: FunctionRecord | FunctionVersion | LayerRecord | EventSourceMapping) -> bytes:
     return _encoder.encode(value)
 
 
@@ -44,6 +46,14 @@ def decode_layer(value: bytes) -> LayerRecord:
         return _layers.decode(value)
     except msgspec.MsgspecError as error:
         raise _unreadable("layer", value, error) from error
+
+
+def decode_mapping(value: bytes) -> EventSourceMapping:
+    """Read what lies under a mapping's `key`; raises as `decode_function`."""
+    try:
+        return _mappings.decode(value)
+    except msgspec.MsgspecError as error:
+        raise _unreadable("event source mapping", value, error) from error
 
 
 def _unreadable(kind: str, value: bytes, error: msgspec.MsgspecError) -> PlatformError:

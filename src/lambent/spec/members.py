@@ -38,7 +38,7 @@ def _refuse_unsupported(
     known = _known(kind)
     for name, value in members.items():
         if name not in known:
-            if _says_something(value):
+            if says_something(value):
                 raise unsupported(path + name)
         elif (structure := known[name]) is not None and isinstance(value, Mapping):
             _refuse_unsupported(structure, value, unsupported, f"{path}{name}.")
@@ -55,10 +55,10 @@ def _known(kind: type[Members]) -> Mapping[str, type[Members] | None]:
     return known
 
 
-def _says_something(value: object) -> bool:
+def says_something(value: object) -> bool:
     """Clients send empty structures and lists to mean "none": `VpcConfig: {SubnetIds: []}`, `KMSKeyArn: ""`."""
     if isinstance(value, Mapping):
-        return any(_says_something(member) for member in value.values())
+        return any(says_something(member) for member in value.values())
     if isinstance(value, list | tuple):
-        return any(_says_something(member) for member in value)
+        return any(says_something(member) for member in value)
     return value is not None and value is not False and value not in ("", b"")

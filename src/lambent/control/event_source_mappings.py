@@ -1,0 +1,164 @@
+"""Event source mappings: create, get, list, update, delete (reference/event-sources.md §1)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Protocol
+
+from lambent.control import answers
+from lambent.control import event_source_checks as checks
+from lambent.control.answers import Answer
+from lambent.control.catalogue import Catalogue
+from lambent.control.event_source_answers import answer
+from lambent.control.event_source_configuration import configured, new_mapping
+from lambent.control.event_source_kinds import RULES, KindRules, kind_of
+from lambent.control.event_source_requests import (
+    CreateMappingRequest,
+    ListMappingsRequest,
+    MappingRequest,
+    UpdateMappingRequest,
+)
+from lambent.control.functions import WARNING
+from lambent.control.mapping_catalogue import FoundMapping, MappingCatalogue
+from lambent.control.mapping_settling import NOTHING_POLLS
+from lambent.control.names import function_arn
+from lambent.control.stamps import Stamps
+from lambent.model.arn import FunctionArn
+from lambent.model.caller import CallerContext
+from lambent.model.errors import InvalidParameterValue, ResourceConflict, ResourceInUse, ResourceNotFound
+from lambent.model.event_source_mapping import EventSourceMapping, MappingState, SourceKind
+
+PAGE_MAXIMUM = 100
+
+
+class Settling(Protocol):
+    def begin(self, mapping: EventSourceMapping) -> None: ...
+
+
+class EventSourceMappings:
+    """`settling` makes changes take effect; None leaves that to who polls and follows the mappings in the store."""
+
+    def __init__(
+        self, catalogue: Catalogue, mappings: MappingCatalogue, stamps: Stamps, settling: Settling | None
+    ) -> None:
+        self._catalogue = catalogue
+        self._mappings = mappings
+        self._stamps = stamps
+        self._settling = settling
+
+    async def create_event_source_mapping(self, caller: CallerContext, request: CreateMappingRequest) -> Answer:
+        function = function_arn(caller, "CreateEventSourceMapping", request.function_name)
+        kind = kind_of(request, caller.region)
+        rules = RULES[kind]
+        checks.check_creation(request, kind, rules)
+        new = new_mapping(function, kind, request, uuid=self._stamps.new_id(), now=self._stamps.now())
+        mapping = configured(new, request)
+        checks.check_whole(mapping, rules)
+        await self._check_function(function, rules)
+        async with self._mappings.changing:
+            await self._require_only(mapping)
+            await self._mappings.put(mapping)
+        return self._begun(mapping)
+
+    async def get_event_source_mapping(self, caller: CallerContext, request: MappingRequest) -> Answer:
+        found = await self._mappings.find(caller.account, caller.region, request.uuid)
+        return await self._described(found.mapping)
+
+    async def list_event_source_mappings(self, caller: CallerContext, request: ListMappingsRequest) -> Answer:
+        """In order of UUID; a FunctionName with a qualifier is that version or alias, without one the function."""
+        operation, name = "ListEventSourceMappings", request.function_name
+        function = function_arn(caller, operation, name) if name else None
+        size = min(request.max_items or PAGE_MAXIMUM, PAGE_MAXIMUM)
+        page: list[EventSourceMapping] = []
+        marker = None
+        after = answers.read_marker(request.marker)
+        async for mapping in self._mappings.all(caller.account, caller.region, after=after):
+            if function not in (None, mapping.function) or request.event_source_arn not in (None, mapping.source_arn):
+                continue
+            if len(page) == size:
+                marker = answers.marker(page[-1].uuid)
+                break
+            page.append(mapping)
+        return {"EventSourceMappings": [await self._described(one) for one in page], "NextMarker": marker}
+
+    async def update_event_source_mapping(self, caller: CallerContext, request: UpdateMappingRequest) -> Answer:
+        async with self._mappings.changing:
+            found = await self._changeable(caller, request.uuid, "update")
+            before = found.mapping
+            rules = RULES[before.kind]
+            checks.check_parameters(request, before.kind, rules)
+            mapping = configured(before, request)
+            if request.function_name is not None:
+                function = function_arn(caller, "UpdateEventSourceMapping", request.function_name)
+                mapping = replace(mapping, function=function)
+                await self._require_only(mapping)
+            checks.check_whole(mapping, rules)
+            await self._check_function(mapping.function, rules)
+            mapping = self._changed(mapping, _changing_state(before, mapping))
+            await self._mappings.put(mapping, found.revision)
+        return self._begun(mapping)
+
+    async def delete_event_source_mapping(self, caller: CallerContext, request: MappingRequest) -> Answer:
+        async with self._mappings.changing:
+            found = await self._changeable(caller, request.uuid, "delete")
+            mapping = self._changed(found.mapping, MappingState.DELETING)
+            await self._mappings.put(mapping, found.revision)
+        return self._begun(mapping)
+
+    async def _described(self, mapping: EventSourceMapping) -> Answer:
+        return answer(mapping, await self._mappings.last_result(mapping))
+
+    async def _changeable(self, caller: CallerContext, uuid: str, verb: str) -> FoundMapping:
+        found = await self._mappings.find(caller.account, caller.region, uuid)
+        if not found.mapping.is_settled:
+            raise ResourceInUse(f"Cannot {verb} the event source mapping because it is in use.")
+        return found
+
+    async def _check_function(self, function: FunctionArn, rules: KindRules) -> None:
+        try:
+            record = (await self._catalogue.find(function)).record
+            version = await self._catalogue.version(record, function)
+        except ResourceNotFound as error:
+            raise InvalidParameterValue("Function does not exist") from error
+        checks.check_function_timeout(version.timeout_s, rules)
+
+    async def _require_only(self, mapping: EventSourceMapping) -> None:
+        async for other in self._mappings.all(mapping.account, mapping.region):
+            if other.uuid != mapping.uuid and _identity(other) == _identity(mapping):
+                raise ResourceConflict(_already_exists(mapping, other.uuid))
+
+    def _changed(self, mapping: EventSourceMapping, state: MappingState) -> EventSourceMapping:
+        reason = RULES[mapping.kind].transition_reason
+        return replace(mapping, state=state, state_transition_reason=reason, last_modified_s=self._stamps.now())
+
+    def _begun(self, mapping: EventSourceMapping) -> Answer:
+        """The answer to a change that is now under way."""
+        is_polled = self._settling is None or not mapping.is_enabled or mapping.state is MappingState.DELETING
+        if self._settling is not None:
+            self._settling.begin(mapping)
+        return answer(mapping) | ({} if is_polled else {WARNING: NOTHING_POLLS})
+
+
+def _changing_state(before: EventSourceMapping, after: EventSourceMapping) -> MappingState:
+    if before.is_enabled == after.is_enabled:
+        return MappingState.UPDATING
+    return MappingState.ENABLING if after.is_enabled else MappingState.DISABLING
+
+
+def _identity(mapping: EventSourceMapping) -> tuple[object, ...]:
+    """What there may be one mapping of."""
+    return mapping.source_arn, mapping.bootstrap_servers, mapping.topics, mapping.queues, mapping.function
+
+
+def _already_exists(mapping: EventSourceMapping, uuid: str) -> str:
+    advice = f"already exists. Please update or delete the existing mapping with UUID {uuid}"
+    source, name = mapping.source_arn, mapping.function.name
+    if mapping.topics:
+        servers = source or ",".join(mapping.bootstrap_servers)
+        return (
+            f'An event source mapping with event source ("{servers}"), function ("{mapping.function}"), '
+            f'topics ("{",".join(mapping.topics)}") {advice}'
+        )
+    if mapping.kind in (SourceKind.SQS, SourceKind.SQS_FIFO):
+        return f'An event source mapping with SQS arn (" {source} ") and function (" {name} ") {advice}'
+    return f'The event source arn (" {source} ") and function (" {name} ") provided mapping {advice}'
