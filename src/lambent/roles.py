@@ -12,7 +12,6 @@ import signal
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any  # Any: parameters are of whatever type the service model gives them
 
 import uvloop
 from botocore.loaders import Loader
@@ -30,8 +29,13 @@ from lambent.frontend.gateway import Authenticator, Gateway
 from lambent.frontend.invoke_api import InvokeApi
 from lambent.frontend.local_api import LocalApi
 from lambent.http.server import Limits, Server
-from lambent.iam import root_key, sts
-from lambent.iam.authenticator import EnforcingAuthenticator, OpenAuthenticator
+from lambent.iam import root_key
+from lambent.iam.authenticator import EnforcingAuthenticator, Key, OpenAuthenticator
+from lambent.iam.entities import Entities
+from lambent.iam.execution_roles import ExecutionRoles
+from lambent.iam.operations import IamApi
+from lambent.iam.sessions import Sessions
+from lambent.iam.sts import Sts
 from lambent.invoke.invoker import Invoker
 from lambent.invoke.resolve import Resolver
 from lambent.logs.operations import LogsApi
@@ -39,10 +43,10 @@ from lambent.logs.retention import keep_trimming
 from lambent.logs.writer import TelemetryWriter
 from lambent.manager.manager import LocalManager
 from lambent.model.arn import FunctionArn
-from lambent.model.caller import CallerContext
 from lambent.model.errors import PlatformError
 from lambent.model.function import FunctionRecord, FunctionVersion
 from lambent.model.limits import REQUEST_BYTES
+from lambent.ports.store import Store
 from lambent.service_log import start_service_log
 from lambent.spec.service import load
 from lambent.worker.code_cache import CodeCache
@@ -128,6 +132,21 @@ async def _launch_sandboxes(options: ServeOptions, egress: Egress, data_dir: Pat
     return sandboxes
 
 
+class _Identity:
+    """IAM's parts, joined: who calls, which roles there are, and their sessions."""
+
+    def __init__(self, store: Store, key: Key, *, is_open: bool) -> None:
+        entities, sessions = Entities(store), Sessions(key.credential.secret)
+        self.iam = IamApi(entities)
+        self.sts = Sts(entities, sessions, is_open=is_open)
+        self.execution_roles = ExecutionRoles(entities, sessions, accepts_unknown=is_open)
+        self.authenticator: Authenticator = (
+            OpenAuthenticator(sessions)
+            if is_open
+            else EnforcingAuthenticator({key.credential.access_key_id: key}.get, sessions)
+        )
+
+
 class _Host:
     """The parts of one server on one machine, joined."""
 
@@ -155,21 +174,24 @@ class _Host:
         stack.callback(trimming.cancel)
         blobs = FileBlobs(data_dir / "blobs")
         code_cache = CodeCache(data_dir / "code", blobs)
-        worker = await stack.enter_async_context(await self._worker(code_cache, telemetry, stack))
+        identity = _Identity(store, root_key.load_or_create(data_dir), is_open=options.auth is Auth.OPEN)
+        worker = await stack.enter_async_context(await self._worker(code_cache, telemetry, identity, stack))
         manager = await stack.enter_async_context(
             LocalManager(worker, account_concurrency=options.account_concurrency, idle_timeout_s=options.idle_timeout_s)
         )
         resolver = await self._resolver(store, manager, stack)
         local_api = LocalApi(blobs=blobs, secret=secrets.token_bytes(32), describe=self._describe(manager))
-        control = await stack.enter_async_context(await self._control(store, blobs, code_cache, local_api, stack))
+        control = await stack.enter_async_context(
+            await self._control(store, blobs, code_cache, local_api, identity, stack)
+        )
         gateway = Gateway(
-            authenticator=self._authenticator(),
+            authenticator=identity.authenticator,
             services={name: load(name) for name in SERVICES},
             handlers={
                 "lambda": control.operations,
                 "logs": LogsApi(log_store).operations,
-                "sts": {"GetCallerIdentity": _get_caller_identity},
-                "iam": {},
+                "sts": identity.sts.operations,
+                "iam": identity.iam.operations,
             },
             invoke_api=InvokeApi(Invoker(resolver, manager)),
             local_api=local_api,
@@ -179,7 +201,9 @@ class _Host:
         )  # the gateway refuses in AWS's words what is only a little too large
         return await stack.enter_async_context(Server(gateway.handle, limits=limits, name="frontend"))
 
-    async def _worker(self, code_cache: CodeCache, telemetry: TelemetryWriter, stack: AsyncExitStack) -> LocalWorker:
+    async def _worker(
+        self, code_cache: CodeCache, telemetry: TelemetryWriter, identity: _Identity, stack: AsyncExitStack
+    ) -> LocalWorker:
         runtime_root = self._data_dir / "runtime"
         options = WorkerOptions(
             runtime_dirs={
@@ -192,7 +216,13 @@ class _Host:
         )
         compiling = asyncio.create_task(compile_client(options.runtime_dirs["python"], self._interpreters))
         stack.callback(compiling.cancel)
-        return LocalWorker(options=options, sandboxes=self._sandboxes, code_cache=code_cache, telemetry=telemetry)
+        return LocalWorker(
+            options=options,
+            sandboxes=self._sandboxes,
+            code_cache=code_cache,
+            telemetry=telemetry,
+            role_sessions=identity.execution_roles,
+        )
 
     async def _resolver(self, store: SqliteStore, manager: LocalManager, stack: AsyncExitStack) -> Resolver:
         def changed(function: FunctionArn, record: FunctionRecord | None, keep: frozenset[str]) -> None:
@@ -222,6 +252,7 @@ class _Host:
         blobs: FileBlobs,
         code_cache: CodeCache,
         local_api: LocalApi,
+        identity: _Identity,
         stack: AsyncExitStack,
     ) -> Control:
         async def activate(version: FunctionVersion) -> None:
@@ -240,6 +271,7 @@ class _Host:
             store=store,
             blobs=blobs,
             code_source=code_source,
+            roles=identity.execution_roles,
             activate=activate,
             presign=local_api.presign,
             runtimes=_runtime_names(),
@@ -248,12 +280,6 @@ class _Host:
             concurrency=self._options.account_concurrency,
             code_storage_bytes=self._options.code_storage_bytes,
         )
-
-    def _authenticator(self) -> Authenticator:
-        key = root_key.load_or_create(self._data_dir)
-        if self._options.auth is Auth.OPEN:
-            return OpenAuthenticator()
-        return EnforcingAuthenticator({key.credential.access_key_id: key}.get)
 
     def _runtime_warning(self, runtime: str) -> str | None:
         if runtime.startswith("provided"):
@@ -272,10 +298,6 @@ class _Host:
             for one in self._interpreters
         ]
         return {"health": lambda: {"status": "ok"}, "runtimes": lambda: runtimes, "environments": manager.statistics}
-
-
-async def _get_caller_identity(caller: CallerContext, _: dict[str, Any]) -> Mapping[str, Any]:
-    return sts.get_caller_identity(caller)
 
 
 def _runtime_names() -> tuple[str, ...]:

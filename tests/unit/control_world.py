@@ -13,6 +13,7 @@ from typing import Any
 
 from lambent.adapters.memory.store import MemoryStore
 from lambent.control import Control
+from lambent.model.arn import FunctionArn
 from lambent.model.caller import CallerContext
 from lambent.model.errors import InvalidParameterValue
 from lambent.model.function import FunctionVersion
@@ -61,8 +62,20 @@ class Objects:
             raise InvalidParameterValue("Error occurred while GetObject. S3 Error Code: NoSuchKey.") from None
 
 
+class AnyRole:
+    """IAM where every role trusts Lambda but those in `refused`."""
+
+    def __init__(self) -> None:
+        self.refused: set[str] = set()
+
+    async def require_assumable(self, role_arn: str, function: FunctionArn) -> None:
+        if role_arn in self.refused:
+            raise InvalidParameterValue("The role defined for the function cannot be assumed by Lambda.")
+
+
 class World:
     def __init__(self) -> None:
+        self.roles = AnyRole()
         self.store = MemoryStore()
         self.blobs = MemoryBlobs()
         self.objects = Objects()
@@ -89,6 +102,7 @@ class World:
             store=self.store,
             blobs=self.blobs,
             code_source=self.objects,
+            roles=self.roles,
             activate=self.activate,
             presign=lambda path: f"{path}?signed",
             runtimes=RUNTIMES,

@@ -25,6 +25,7 @@ from lambent.model.arn import LATEST, FunctionArn
 from lambent.model.caller import CallerContext
 from lambent.model.errors import InvalidParameterValue, ResourceConflict
 from lambent.model.function import FunctionRecord, FunctionVersion
+from lambent.ports.roles import Roles
 
 WARNING = "_Warning"
 """A private member of an answer: the gateway makes a header of it."""
@@ -47,6 +48,7 @@ class Functions:
         layers: FunctionLayers,
         stamps: Stamps,
         *,
+        roles: Roles,
         runtimes: Sequence[str],
         architectures: Sequence[str],
         presign: Callable[[str], str],
@@ -58,6 +60,7 @@ class Functions:
         self._activations = activations
         self._layers = layers
         self._stamps = stamps
+        self._roles = roles
         self._runtimes = runtimes
         self._architectures = architectures
         self._presign = presign
@@ -69,6 +72,7 @@ class Functions:
         validation.check_configuration(request, self._runtimes)
         validation.check_architectures(request.architectures, self._architectures)
         await self._require_absent(function)
+        await self._roles.require_assumable(request.role, function)
         package = await self._packages.take(caller, request.code)
         async with self._packages.kept(caller, package), self._catalogue.changing:
             await self._require_absent(function)
@@ -130,6 +134,8 @@ class Functions:
         validation.check_configuration(request, self._runtimes)
         async with self._catalogue.changing:
             found = await self._updatable(function, request.revision_id)
+            if request.role is not None:
+                await self._roles.require_assumable(request.role, function)
             latest = await self._layers.applied(configured(found.record.latest, request), caller, request.layers)
             record, version = await self._updated(found, latest, is_published=False)
         self._activations.begin(record)

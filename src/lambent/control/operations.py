@@ -40,6 +40,7 @@ from lambent.model import limits
 from lambent.model.caller import CallerContext
 from lambent.ports.blobs import Blobs
 from lambent.ports.code_source import CodeSource
+from lambent.ports.roles import Roles
 from lambent.ports.store import Store
 
 Operation = Callable[[CallerContext, dict[str, Any]], Awaitable[Answer]]
@@ -59,6 +60,7 @@ class Control:
         store: Store,
         blobs: Blobs,
         code_source: CodeSource,
+        roles: Roles,
         activate: Activate,
         presign: Callable[[str], str],
         runtimes: Sequence[str],
@@ -85,6 +87,7 @@ class Control:
             self._activations,
             FunctionLayers(self._layers),
             stamps,
+            roles=roles,
             runtimes=runtimes,
             architectures=architectures,
             presign=presign,

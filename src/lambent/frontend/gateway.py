@@ -32,6 +32,8 @@ class Authenticator(Protocol):
         self, method: str, raw_path: str, query: str, headers: Mapping[str, str], body: bytes, now: float
     ) -> Caller: ...
 
+    def authorize(self, caller: Caller, service: str, operation: str) -> None: ...
+
 
 WARNING = "_Warning"
 """A private member of an output: shown to the caller as a header, for what AWS has no word for."""
@@ -117,6 +119,7 @@ class Gateway:
             raise RequestEntityTooLarge(
                 f"Request must be smaller than {REQUEST_BYTES} bytes for the {operation.name} operation"
             )
+        self._authenticator.authorize(caller, service.name, operation.name)
         parameters = operation.parse(labels, request.query, request.headers, request.body)
         if operation.name == "Invoke":
             return await self._invoke_api.invoke(
@@ -142,4 +145,11 @@ class Gateway:
 
 def _context(caller: Caller, headers: Mapping[str, str]) -> CallerContext:
     host = headers.get("host", "localhost")
-    return CallerContext(account=caller.account, region=caller.region, base_url=f"http://{host}", arn=caller.arn)
+    return CallerContext(
+        account=caller.account,
+        region=caller.region,
+        base_url=f"http://{host}",
+        arn=caller.arn,
+        user_id=caller.user_id,
+        access_key_id=caller.access_key_id or "",
+    )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from lambent.iam.authenticator import DEFAULT_ACCOUNT, Key, root_arn
+from lambent.iam.authenticator import DEFAULT_ACCOUNT, Key
 from lambent.iam.sigv4 import Credential
 from lambent.model.errors import PlatformError
 
@@ -35,7 +35,7 @@ def load_or_create(data_dir: Path) -> Key:
         _write_new(path)
     stored = _read(path)
     credential = Credential(stored.access_key_id, stored.secret_access_key)
-    return Key(credential=credential, account=DEFAULT_ACCOUNT, arn=root_arn(DEFAULT_ACCOUNT))
+    return Key(credential=credential, account=DEFAULT_ACCOUNT)
 
 
 def _read(path: Path) -> _StoredKey:

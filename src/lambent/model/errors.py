@@ -71,6 +71,10 @@ class InvalidSignature(ApiError):
     code, status = "InvalidSignatureException", 403
 
 
+class ExpiredToken(ApiError):
+    code, status = "ExpiredTokenException", 403
+
+
 class UnknownOperation(ApiError):
     code, status = "UnknownOperationException", 404
 

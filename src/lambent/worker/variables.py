@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from lambent.model.function import DEFAULT_LOG_LEVEL, FunctionVersion, LogFormat
+from lambent.ports.roles import RoleCredentials
 
 _OVERRIDABLE = {
     "LANG": "en_US.UTF-8",
@@ -32,15 +32,6 @@ _NOT_FOR_EXTENSIONS = frozenset(
         "LAMBDA_TASK_ROOT",
     }
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RoleCredentials:
-    """What a function signs its calls to AWS services with."""
-
-    access_key_id: str
-    secret_access_key: str
-    session_token: str
 
 
 def runtime_variables(

@@ -20,6 +20,7 @@ from lambent.model.function import FunctionVersion
 from lambent.model.invocation import EnvironmentId, InvokeRequest, InvokeResult
 from lambent.model.limits import INVOKE_RESPONSE_BYTES, MEMORY_MIB_PER_VCPU, PROCESSES
 from lambent.model.response_stream import ResponseStream
+from lambent.ports.roles import RoleCredentials, RoleSessions
 from lambent.ports.telemetry import Telemetry
 from lambent.ports.worker import WorkerListener
 from lambent.worker.code_cache import CodeCache
@@ -41,7 +42,7 @@ from lambent.worker.runtimes import Interpreter, Missing, resolve_runtime, runti
 from lambent.worker.sandbox.client import Sandbox, Sandboxes
 from lambent.worker.sandbox.plan import ProcessPlan, SandboxPlan
 from lambent.worker.streaming import comes_in_pieces
-from lambent.worker.variables import RoleCredentials, runtime_variables
+from lambent.worker.variables import runtime_variables
 
 log = logging.getLogger(__name__)
 
@@ -64,12 +65,19 @@ class LocalWorker:
     """All environments of this host. Leaving it stops them."""
 
     def __init__(
-        self, *, options: WorkerOptions, sandboxes: Sandboxes, code_cache: CodeCache, telemetry: Telemetry
+        self,
+        *,
+        options: WorkerOptions,
+        sandboxes: Sandboxes,
+        code_cache: CodeCache,
+        telemetry: Telemetry,
+        role_sessions: RoleSessions,
     ) -> None:
         self._options = options
         self._sandboxes = sandboxes
         self._code_cache = code_cache
         self._telemetry = telemetry
+        self._role_sessions = role_sessions
         self._listener: WorkerListener | None = None
         self._environments: dict[EnvironmentId, Environment] = {}
         self._lives: dict[EnvironmentId, asyncio.Task[None]] = {}
@@ -142,7 +150,10 @@ class LocalWorker:
         stream_name = _stream_name(version, environment_id)
         interpreter, runtime_label = self._runtime_of(version)
         names = external_extensions(layer_dirs)
-        launch, plan = self._plan(environment_id, version, code_dir, layer_dirs, names, interpreter, stream_name)
+        credentials = await self._role_sessions.issue_role_session(version.role, version.arn)
+        launch, plan = self._plan(
+            environment_id, version, code_dir, layer_dirs, names, interpreter, stream_name, credentials
+        )
         sandbox = await self._sandboxes.create(plan)
         stream = self._telemetry.open(version, stream_name)
         outputs, extension_output_fd = [Output(sandbox.output_fd, stream)], None
@@ -185,13 +196,14 @@ class LocalWorker:
         extension_names: Sequence[str],
         interpreter: Interpreter | Missing | None,
         stream_name: str,
+        credentials: RoleCredentials,
     ) -> tuple[Launch, SandboxPlan]:
         variables = dict(
             runtime_variables(
                 version,
                 log_stream=stream_name,
                 runtime_api="127.0.0.1:9001",
-                credentials=_role_credentials(),
+                credentials=credentials,
             )
         )
         process: ProcessPlan | FunctionError
@@ -239,16 +251,6 @@ def _stream_name(version: FunctionVersion, environment_id: EnvironmentId) -> str
     """One stream per environment; a shared log group tells the functions apart (reference/lifecycle.md §5)."""
     name = version.name if version.logging.log_group else ""
     return f"{datetime.now(UTC):%Y/%m/%d}/{name}[{version.version}]{environment_id}"
-
-
-def _role_credentials() -> RoleCredentials:
-    """Credentials in the shape of a role session's; no service knows them yet (docs/compatibility.md)."""
-    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
-    return RoleCredentials(
-        access_key_id="ASIA" + "".join(secrets.choice(alphabet) for _ in range(16)),
-        secret_access_key=secrets.token_urlsafe(30),
-        session_token=secrets.token_urlsafe(96),
-    )
 
 
 def _memory_available_mib() -> int:
