@@ -18,6 +18,10 @@ from lambent.testing.service import RunningService, deploy, running_service
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="real sandboxes are tested as root")
 
+TRUSTS_LAMBDA = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}],
+}
 ECHO = "def handler(event, context):\n    return event\n"
 
 
@@ -44,6 +48,8 @@ def refused_code(client: Any) -> tuple[int, str]:
 
 def test_the_root_key_is_let_in_and_can_invoke(enforcing: RunningService, root_key: dict[str, str]) -> None:
     client = enforcing.client(access_key=root_key["access_key_id"], secret_key=root_key["secret_access_key"])
+    iam = enforcing.client("iam", access_key=root_key["access_key_id"], secret_key=root_key["secret_access_key"])
+    iam.create_role(RoleName="lambda-role", AssumeRolePolicyDocument=json.dumps(TRUSTS_LAMBDA))
     deploy(client, "echo", ECHO)
 
     assert json.loads(client.invoke(FunctionName="echo", Payload='"x"')["Payload"].read()) == "x"

@@ -11,6 +11,8 @@ import pytest
 
 from lambent.control import Control
 from lambent.frontend.operations import IMPLEMENTED
+from lambent.iam.operations import IamApi
+from lambent.iam.sts import Sts
 from lambent.logs.operations import LogsApi
 
 ROOT = Path(__file__).parents[2]
@@ -62,3 +64,5 @@ def test_what_is_served_is_what_is_listed() -> None:
 
     assert {*control.operations, "Invoke", "InvokeWithResponseStream"} == IMPLEMENTED["lambda"]
     assert set(LogsApi(parts).operations) == IMPLEMENTED["logs"]
+    assert set(IamApi(parts).operations) == IMPLEMENTED["iam"]
+    assert set(Sts(parts, parts, is_open=True).operations) == IMPLEMENTED["sts"]

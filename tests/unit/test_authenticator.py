@@ -10,21 +10,28 @@ import pytest
 
 from lambent.iam import root_key, sigv4
 from lambent.iam.authenticator import Caller, EnforcingAuthenticator, Key, OpenAuthenticator
+from lambent.iam.sessions import Identity, Sessions
 from lambent.iam.sigv4 import Credential
-from lambent.iam.sts import get_caller_identity
-from lambent.model.errors import ApiError, InvalidSignature, MissingAuthenticationToken, UnrecognizedClient
+from lambent.model.errors import (
+    AccessDenied,
+    ApiError,
+    ExpiredToken,
+    InvalidSignature,
+    MissingAuthenticationToken,
+    UnrecognizedClient,
+)
 
 NOW = 1_770_091_506.0
 ROOT = Credential("AKIAROOT", "secret")
-SESSION = Credential("ASIASESSION", "other", "token")
-ROLE = "arn:aws:sts::111122223333:assumed-role/r/f"
-KEYS = {
-    "AKIAROOT": Key(credential=ROOT, account="000000000000", arn="arn:aws:iam::000000000000:root"),
-    "ASIASESSION": Key(credential=SESSION, account="111122223333", arn=ROLE),
-}
+ROLE = Identity(account="111122223333", arn="arn:aws:sts::111122223333:assumed-role/r/f", user_id="AROAX:f")
+KEYS = {"AKIAROOT": Key(credential=ROOT, account="000000000000")}
+SESSIONS = Sessions("secret of the server")
+SESSION = SESSIONS.issue(ROLE, expires_s=int(NOW) + 1).credential
+OVER = SESSIONS.issue(ROLE, expires_s=int(NOW)).credential
+FOREIGN = Sessions("secret of another server").issue(ROLE, expires_s=int(NOW) + 1).credential
 INVALID_TOKEN = "The security token included in the request is invalid."
-OPEN = OpenAuthenticator()
-ENFORCING = EnforcingAuthenticator(KEYS.get)
+OPEN = OpenAuthenticator(SESSIONS)
+ENFORCING = EnforcingAuthenticator(KEYS.get, SESSIONS)
 
 
 def headers_for(credential: Credential, region: str = "eu-west-1") -> dict[str, str]:
@@ -54,6 +61,7 @@ def test_open_lets_in_callers_without_a_signature(headers: dict[str, str]) -> No
         access_key_id=None,
         service=None,
         arn="arn:aws:iam::000000000000:root",
+        user_id="000000000000",
     )
 
 
@@ -71,9 +79,33 @@ def test_open_does_not_take_a_region_that_would_spoil_an_arn() -> None:
 
 def test_enforce_lets_in_a_caller_with_a_known_key() -> None:
     assert caller(ENFORCING, headers_for(ROOT)).arn == "arn:aws:iam::000000000000:root"
-    assert caller(ENFORCING, headers_for(SESSION)) == Caller(
-        account="111122223333", region="eu-west-1", access_key_id="ASIASESSION", service="lambda", arn=ROLE
+
+
+def test_a_session_is_who_its_token_says_until_it_is_over() -> None:
+    expected = Caller(
+        account="111122223333",
+        region="eu-west-1",
+        access_key_id=SESSION.access_key_id,
+        service="lambda",
+        arn=ROLE.arn,
+        user_id="AROAX:f",
     )
+
+    assert caller(ENFORCING, headers_for(SESSION)) == caller(OPEN, headers_for(SESSION)) == expected
+    with pytest.raises(ExpiredToken, match="The security token included in the request is expired"):
+        caller(ENFORCING, headers_for(OVER))
+    assert caller(OPEN, headers_for(OVER)).arn == ROLE.arn
+    assert caller(OPEN, headers_for(FOREIGN)).arn == "arn:aws:iam::000000000000:root"
+
+
+def test_enforce_lets_only_root_do_what_an_identity_policy_would_have_to_allow() -> None:
+    root, session = caller(ENFORCING, headers_for(ROOT)), caller(ENFORCING, headers_for(SESSION))
+
+    ENFORCING.authorize(root, "lambda", "CreateFunction")
+    ENFORCING.authorize(session, "sts", "GetCallerIdentity")
+    OPEN.authorize(session, "lambda", "CreateFunction")
+    with pytest.raises(AccessDenied, match="assumed-role/r/f is not authorized to perform: lambda:CreateFunction"):
+        ENFORCING.authorize(session, "lambda", "CreateFunction")
 
 
 @pytest.mark.parametrize(
@@ -81,7 +113,18 @@ def test_enforce_lets_in_a_caller_with_a_known_key() -> None:
     [
         ({}, MissingAuthenticationToken, "Missing Authentication Token"),
         (headers_for(Credential("AKIAOTHER", "x")), UnrecognizedClient, INVALID_TOKEN),
-        (headers_for(Credential("ASIASESSION", "other")), UnrecognizedClient, INVALID_TOKEN),
+        (headers_for(Credential(SESSION.access_key_id, SESSION.secret)), UnrecognizedClient, INVALID_TOKEN),
+        (
+            headers_for(Credential(OVER.access_key_id, SESSION.secret, SESSION.session_token)),
+            UnrecognizedClient,
+            INVALID_TOKEN,
+        ),
+        (headers_for(FOREIGN), UnrecognizedClient, INVALID_TOKEN),
+        (
+            headers_for(Credential(SESSION.access_key_id, "wrong", SESSION.session_token)),
+            InvalidSignature,
+            "does not match the signature you provided",
+        ),
         (headers_for(Credential("AKIAROOT", "secret", "t")), UnrecognizedClient, INVALID_TOKEN),
         (headers_for(Credential("AKIAROOT", "wrong")), InvalidSignature, "does not match the signature you provided"),
         (headers_for(ROOT, region="nowhere"), InvalidSignature, "Credential should be scoped to a valid region."),
@@ -92,14 +135,6 @@ def test_enforce_refuses_everybody_else(headers: dict[str, str], refusal: type[A
         caller(ENFORCING, headers)
 
     assert refused.value.status == 403
-
-
-def test_sts_tells_callers_who_they_are() -> None:
-    assert get_caller_identity(caller(OPEN, {})) == {
-        "UserId": "000000000000",
-        "Account": "000000000000",
-        "Arn": "arn:aws:iam::000000000000:root",
-    }
 
 
 def test_the_root_key_is_made_once_and_only_its_owner_may_read_it(tmp_path: Path) -> None:

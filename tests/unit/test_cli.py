@@ -21,6 +21,7 @@ from lambent.worker.sandbox.doctor import Finding, HostReport
 from lambent.worker.sandbox.plan import Level
 
 ARN = "arn:aws:lambda:us-east-1:000000000000:function:"
+ROLE = "arn:aws:iam::000000000000:role/lambda-role"
 
 
 class Stub:
@@ -29,6 +30,8 @@ class Stub:
     def __init__(self) -> None:
         self.functions: dict[str, dict[str, Any]] = {}
         self.requests: list[tuple[str, str, dict[str, Any]]] = []
+        self.iam: list[dict[str, str]] = []
+        self.has_role = True
         self.answer: tuple[bytes, dict[str, str]] = (b'{"hello": "world"}', {})
         self.warning: str | None = None
         self.events: list[list[dict[str, Any]]] = []
@@ -51,6 +54,9 @@ class Handler(BaseHTTPRequestHandler):
         raw = self.rfile.read(int(self.headers.get("content-length", 0)))
         path = urllib.parse.unquote(urllib.parse.urlsplit(self.path).path)
         target = self.headers.get("x-amz-target", "")
+        if self.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+            self._iam(dict(urllib.parse.parse_qsl(raw.decode())))
+            return
         body = json.loads(raw) if raw else {}
         self.stub.requests.append((target or self.command, path, body))
         match path.strip("/").split("/"):
@@ -64,6 +70,16 @@ class Handler(BaseHTTPRequestHandler):
                 self._function(name, rest, body)
 
     do_GET = do_POST = do_PUT = do_DELETE = _serve
+
+    def _iam(self, form: dict[str, str]) -> None:
+        self.stub.iam.append(form)
+        if form["Action"] == "GetRole" and not self.stub.has_role:
+            error = "<ErrorResponse><Error><Code>NoSuchEntity</Code><Message>no role</Message></Error></ErrorResponse>"
+            self._reply(404, error.encode())
+            return
+        name = form["Action"]
+        result = f"<Role><Arn>{ROLE}</Arn></Role>"
+        self._reply(200, f"<{name}Response><{name}Result>{result}</{name}Result></{name}Response>".encode())
 
     def _collection(self, body: dict[str, Any]) -> None:
         if self.command == "GET":
@@ -161,6 +177,15 @@ def test_a_first_deploy_creates_the_function_and_prints_its_arn(stub: Stub, hell
     assert request["Environment"] == {"Variables": {"A": "1", "B": "x=y"}}
     assert request["MemorySize"] == 256
     assert capsys.readouterr().out == f"{ARN}hello\n"
+
+
+def test_a_function_without_a_role_gets_one_that_is_made_where_there_is_none(stub: Stub, hello: Path) -> None:
+    stub.has_role = False
+    run(["deploy", str(hello)])
+    run(["deploy", str(hello), "--name", "other", "--role", "arn:aws:iam::000000000000:role/own"])
+
+    assert [request["Role"] for request in stub.asked("POST")] == [ROLE, "arn:aws:iam::000000000000:role/own"]
+    assert [form["Action"] for form in stub.iam] == ["GetRole", "CreateRole", "AttachRolePolicy"]
 
 
 def test_a_second_deploy_of_the_same_files_sends_nothing(stub: Stub, hello: Path, capsys: Output) -> None:

@@ -11,12 +11,12 @@ from typing import Annotated, Any  # Any: botocore's clients are made at run tim
 from cyclopts import Parameter
 
 from lambent.cli.connection import ANY_SERVER, Server
+from lambent.cli.default_role import default_role
 from lambent.cli.failure import ExitStatus, Failure
 from lambent.cli.output import messages, print_json
 from lambent.cli.package import Entry, find_entry, make_package, name_of
 from lambent.cli.upload import shown_upload
 
-_DEFAULT_ROLE = "arn:aws:iam::000000000000:role/lambda-role"
 _DEFAULT_PYTHON = "python3.12"
 _WAIT = {"Delay": 0.1, "MaxAttempts": 3000}
 
@@ -63,7 +63,7 @@ def deploy(
     env:
         KEY=VALUE for the function's environment; all of them together replace what it had. Repeatable.
     role:
-        ARN of the role that it runs as.
+        ARN of the role that it runs as; without it, one named lambda-role, made where there is none.
     """
     package = make_package(path)
     settings = _settings(handler=handler, runtime=runtime, memory=memory, timeout=timeout, env=env, role=role)
@@ -105,7 +105,9 @@ def _deploy(server: Server, name: str, package: bytes, settings: dict[str, Any])
 
 
 def _create(server: Server, client: Any, name: str, package: bytes, settings: dict[str, Any]) -> Deployed:
-    complete = {"Role": _DEFAULT_ROLE, **_entry_settings(server, package, settings), **settings}
+    complete = {**_entry_settings(server, package, settings), **settings}
+    if "Role" not in complete:
+        complete["Role"] = default_role(server)
     with shown_upload(client, "CreateFunction"):
         answer = client.create_function(FunctionName=name, Code={"ZipFile": package}, **complete)
     client.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig=_WAIT)

@@ -20,7 +20,7 @@ SESSION_S = 12 * 3_600
 
 
 class ExecutionRoles:
-    """With `accepts_unknown` a function may name a role that does not exist: developers have made-up ones."""
+    """With `accepts_unknown` a function may name a role that its account does not have: developers make them up."""
 
     def __init__(
         self,
@@ -37,10 +37,11 @@ class ExecutionRoles:
 
     async def require_assumable(self, role_arn: str, function: FunctionArn) -> None:
         arn = parse_role_arn(role_arn)
-        role = await self._entities.role_by_arn(arn) if arn else None
+        is_abroad = arn is not None and arn.account != function.account
+        role = await self._entities.role_by_arn(arn) if arn is not None and not is_abroad else None
         if role is None and self._accepts_unknown:
             return
-        if arn is not None and arn.account != function.account:
+        if is_abroad:
             raise AccessDenied("Cross-account pass role is not allowed.")
         context = {"aws:sourcearn": str(function), "aws:sourceaccount": function.account}
         if role is None or trust.evaluate(role.trust_policy, LAMBDA, context) is Trust.NONE:

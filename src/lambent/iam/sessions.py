@@ -63,7 +63,7 @@ class Sessions:
         try:
             raw = urlsafe_b64decode(token)
             seal, sealed = raw[:_SEAL_BYTES], raw[_SEAL_BYTES:]
-            if not hmac.compare_digest(seal, self._seal(sealed)):
+            if not hmac.compare_digest(seal, self._seal(sealed)) or urlsafe_b64encode(raw).decode() != token:
                 return None
             return self._session(msgspec.msgpack.decode(sealed, type=_Claims), token)
         except (ValueError, msgspec.MsgspecError):

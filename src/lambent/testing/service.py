@@ -32,7 +32,14 @@ class RunningService:
     process: subprocess.Popen[bytes]
     log: Path
 
-    def client(self, service: str = "lambda", *, access_key: str = "test", secret_key: str = "test") -> Any:
+    def client(
+        self,
+        service: str = "lambda",
+        *,
+        access_key: str = "test",
+        secret_key: str = "test",
+        session_token: str | None = None,
+    ) -> Any:
         """A botocore client of this server that never retries, so that each test sees each answer."""
         config = botocore.config.Config(
             retries={"total_max_attempts": 1}, read_timeout=120, max_pool_connections=64, parameter_validation=True
@@ -43,6 +50,7 @@ class RunningService:
             endpoint_url=self.endpoint_url,
             aws_access_key_id=access_key,
             aws_secret_access_key=secret_key,
+            aws_session_token=session_token,
             config=config,
         )
 
