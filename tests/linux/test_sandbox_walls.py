@@ -214,12 +214,15 @@ answer({{
     assert found["runtime_api"] == "127.0.0.1", "its own"
 
 
-async def test_the_listener_is_the_runtime_api_seen_from_inside(sandboxes: Sandboxes, tmp_path: Path) -> None:
-    script = "import socket; s = socket.create_connection(('127.0.0.1', 9001)); s.sendall(b'hello'); s.recv(1)"
+@pytest.mark.parametrize(("port", "listener"), [(9001, "listener"), (9002, "endpoint_listener")])
+async def test_the_listeners_are_the_runtime_api_and_aws_seen_from_inside(
+    sandboxes: Sandboxes, tmp_path: Path, port: int, listener: str
+) -> None:
+    script = f"import socket; s = socket.create_connection(('127.0.0.1', {port})); s.sendall(b'hello'); s.recv(1)"
     sandbox = await sandboxes.create(sandbox_plan(tmp_path, python(script)))
     loop = asyncio.get_running_loop()
 
-    connection, _ = await loop.sock_accept(sandbox.listener)
+    connection, _ = await loop.sock_accept(getattr(sandbox, listener))
     with connection:
         assert await loop.sock_recv(connection, 100) == b"hello"
     assert sandbox.runtime_api_address == "127.0.0.1:9001"

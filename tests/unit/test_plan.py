@@ -135,12 +135,18 @@ def test_without_walls_the_paths_of_a_sandbox_become_the_hosts() -> None:
             "/optical",
             "/var/tasks",
         ),
-        env={"PATH": "/var/lang/bin:/usr/bin:/opt/bin", "LAMBDA_TASK_ROOT": "/var/task", "AWS_LAMBDA_RUNTIME_API": "x"},
+        env={
+            "PATH": "/var/lang/bin:/usr/bin:/opt/bin",
+            "LAMBDA_TASK_ROOT": "/var/task",
+            "AWS_LAMBDA_RUNTIME_API": "x",
+            "AWS_ENDPOINT_URL": "http://127.0.0.1:9002",
+            "AWS_ENDPOINT_URL_S3": "http://own:9000",
+        },
         cwd="/var/task",
     )
     places = {"/var/task": "/data/code", "/var/runtime": "/data/rt", "/var/lang": "/usr/py", "/tmp": "/data/tmp"}
 
-    outside = in_the_open(process, places, "127.0.0.1:40001")
+    outside = in_the_open(process, places, "127.0.0.1:40001", "127.0.0.1:40002")
 
     assert outside.argv == ("/usr/py/bin/python3", "/data/rt/bootstrap.py", *process.argv[2:])
     assert outside.cwd == "/data/code"
@@ -148,6 +154,8 @@ def test_without_walls_the_paths_of_a_sandbox_become_the_hosts() -> None:
         "PATH": "/usr/py/bin:/usr/bin:/opt/bin",
         "LAMBDA_TASK_ROOT": "/data/code",
         "AWS_LAMBDA_RUNTIME_API": "127.0.0.1:40001",
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:40002",
+        "AWS_ENDPOINT_URL_S3": "http://own:9000",
         "TMPDIR": "/data/tmp",
     }
 

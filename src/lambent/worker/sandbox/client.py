@@ -235,6 +235,8 @@ class Sandbox:
         self.id = plan.sandbox_id
         self.listener = socket.socket(fileno=files.pop("listener"))
         """Where the sandbox's processes find the Runtime API; listening, non-blocking, bound inside."""
+        self.endpoint_listener = socket.socket(fileno=files.pop("endpoint"))
+        """The same for AWS services."""
         self.output_fd = files.pop("output")
         """Read end of what all processes write to stdout and stderr, over all generations; non-blocking."""
         self.runtime_api_address = runtime_api_address
@@ -360,6 +362,7 @@ class Sandbox:
         if self._is_running:
             self._died()
         self.listener.close()
+        self.endpoint_listener.close()
         for descriptor in (self.output_fd, *self._files.values()):
             os.close(descriptor)
         self._files.clear()

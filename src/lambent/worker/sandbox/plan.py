@@ -14,6 +14,8 @@ USER_NAMESPACE_UID = 993
 """Who a function is where it has no host uid of its own."""
 RUNTIME_API_HOST = "127.0.0.1"
 RUNTIME_API_PORT = 9001
+AWS_ENDPOINT_PORT = 9002
+AWS_ENDPOINT_URL = f"http://{RUNTIME_API_HOST}:{AWS_ENDPOINT_PORT}"
 
 CPU_PERIOD_US = 20_000
 """AWS's own: short, so that a small function waits often but never long."""
@@ -170,8 +172,10 @@ def plan_identity(index: int, uid_base: int | None) -> Identity:
 _PLACES = re.compile(r"(?<![\w/.-])/(?:var/task|var/runtime|var/lang|opt|tmp)(?![\w.-])")
 
 
-def in_the_open(process: ProcessPlan, places: Mapping[str, str], runtime_api_address: str) -> ProcessPlan:
-    """The process as it runs without walls: real directories for those of a sandbox, and the listener's real address.
+def in_the_open(
+    process: ProcessPlan, places: Mapping[str, str], runtime_api_address: str, endpoint_address: str
+) -> ProcessPlan:
+    """The process as it runs without walls: real directories for those of a sandbox, and the listeners' real addresses.
 
     `places` maps /var/task and the like to directories of the host.
     """
@@ -181,6 +185,8 @@ def in_the_open(process: ProcessPlan, places: Mapping[str, str], runtime_api_add
 
     env = {name: translate(value) for name, value in process.env.items()}
     env |= {"AWS_LAMBDA_RUNTIME_API": runtime_api_address, "TMPDIR": places["/tmp"]}
+    if env.get("AWS_ENDPOINT_URL") == AWS_ENDPOINT_URL:
+        env["AWS_ENDPOINT_URL"] = f"http://{endpoint_address}"
     argv = tuple(translate(argument) for argument in process.argv)
     return ProcessPlan(name=process.name, argv=argv, env=env, cwd=translate(process.cwd))
 

@@ -20,6 +20,7 @@ from lambent.worker.sandbox.netlink import Netlink, bring_up
 from lambent.worker.sandbox.netns import inside, new_namespace
 from lambent.worker.sandbox.network import Network
 from lambent.worker.sandbox.plan import (
+    AWS_ENDPOINT_PORT,
     RUNTIME_API_HOST,
     RUNTIME_API_PORT,
     ProcessPlan,
@@ -78,7 +79,7 @@ class Slot(ABC):
         self._limits = plan_limits(plan)
         self._held = ExitStack()
         self._to_hand_over: dict[str, int] = {}
-        self._listener_address = ""
+        self._addresses: dict[str, str] = {}
         try:
             self._make_cgroups()
             self._make(host)
@@ -106,14 +107,14 @@ class Slot(ABC):
             for descriptor in self._cgroup_procs:
                 self._held.callback(os.close, descriptor)
 
-    def _listen(self, port: int) -> None:
+    def _listen(self, name: str, port: int) -> None:
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
             listener.bind((RUNTIME_API_HOST, port))
             listener.listen(_BACKLOG)
             listener.setblocking(False)
             host, bound_port = listener.getsockname()
-            self._listener_address = f"{host}:{bound_port}"
-            self._to_hand_over["listener"] = listener.detach()
+            self._addresses[name] = f"{host}:{bound_port}"
+            self._to_hand_over[name] = listener.detach()
 
     def _make_pipe(self, owner: int | None) -> None:
         """One pipe for the life of the sandbox. It belongs to the function, which may then open /dev/stdout again."""
@@ -140,7 +141,7 @@ class Slot(ABC):
         message = wire.Created(
             sandbox_id=self.plan.sandbox_id,
             names=tuple(self._to_hand_over),
-            runtime_api_address=self._listener_address,
+            runtime_api_address=self._addresses["listener"],
         )
         wire.send(server, message, list(self._to_hand_over.values()))
         self._close_handed_over()
@@ -203,10 +204,11 @@ class WalledSlot(Slot):
         with step("make network namespace"):
             self._network_namespace = new_namespace()
             self._held.callback(os.close, self._network_namespace)
-        with step("listen for the Runtime API"), inside(self._network_namespace):
+        with step("listen inside"), inside(self._network_namespace):
             with closing(Netlink()) as netlink:
                 netlink.perform(bring_up(_LOOPBACK))
-            self._listen(RUNTIME_API_PORT)
+            self._listen("listener", RUNTIME_API_PORT)
+            self._listen("endpoint", AWS_ENDPOINT_PORT)
         self._held.callback(network.detach, self.index)
         network.attach(self._network_namespace, self.index)
 
@@ -252,8 +254,9 @@ class OpenSlot(Slot):
     def _make(self, host: Host) -> None:
         if len(self.plan.layer_dirs) > 1:
             raise PlatformError("without isolation there can be one layer at most, for nothing merges them")
-        with step("listen for the Runtime API"):
-            self._listen(port=0)
+        with step("listen"):
+            self._listen("listener", port=0)
+            self._listen("endpoint", port=0)
         with step("make /tmp"):
             scratch = DirectoryScratch(host.run_dir / f"tmp-{self.plan.sandbox_id}")
             scratch.directory.mkdir()
@@ -263,7 +266,7 @@ class OpenSlot(Slot):
         self._places["/tmp"] = str(scratch.directory)
 
     def placed(self, process: ProcessPlan) -> ProcessPlan:
-        return in_the_open(process, self._places, self._listener_address)
+        return in_the_open(process, self._places, self._addresses["listener"], self._addresses["endpoint"])
 
     def _fork(self, processes: Sequence[ProcessPlan], control: socket.socket) -> int:
         setup = init.Setup(
