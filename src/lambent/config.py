@@ -15,8 +15,8 @@ from lambent.model.limits import ACCOUNT_CONCURRENCY, CODE_STORAGE_BYTES, TIMEOU
 DEFAULT_LISTEN = "127.0.0.1:9400"
 DEFAULT_DATA_DIR = Path(".lambent")
 
-ENDPOINT_SERVICES = ("s3",)
-"""AWS services that functions' code can come from."""
+ENDPOINT_SERVICES = ("events", "s3", "sns", "sqs")
+"""AWS services that functions' code can come from and outcomes can be sent to."""
 
 _DURATION = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>ms|s|m|h|d)?")
 _SIZE = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>[KMGT]?B)?")

@@ -11,6 +11,7 @@ import secrets
 import signal
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 import uvloop
@@ -21,21 +22,25 @@ from lambent import privileges
 from lambent.adapters.files import lock
 from lambent.adapters.files.blobs import FileBlobs
 from lambent.adapters.http.code_source import S3CodeSource
+from lambent.adapters.http.targets import HttpTargets, Signer
+from lambent.adapters.sqlite.event_queue import SqliteEventQueue
 from lambent.adapters.sqlite.log_store import SqliteLogStore
 from lambent.adapters.sqlite.store import SqliteStore
 from lambent.config import Auth, Egress, ServeOptions, is_loopback
 from lambent.control import Control
 from lambent.frontend.gateway import Authenticator, Gateway
+from lambent.frontend.ids import new_request_id
 from lambent.frontend.invoke_api import InvokeApi
 from lambent.frontend.local_api import LocalApi
 from lambent.http.server import Limits, Server
-from lambent.iam import root_key
+from lambent.iam import root_key, sigv4
 from lambent.iam.authenticator import EnforcingAuthenticator, Key, OpenAuthenticator
 from lambent.iam.entities import Entities
 from lambent.iam.execution_roles import ExecutionRoles
 from lambent.iam.operations import IamApi
 from lambent.iam.sessions import Sessions
 from lambent.iam.sts import Sts
+from lambent.invoke.events import Events
 from lambent.invoke.invoker import Invoker
 from lambent.invoke.resolve import Resolver
 from lambent.logs.operations import LogsApi
@@ -87,13 +92,13 @@ async def _serve(options: ServeOptions) -> None:
         sandboxes = await _launch_sandboxes(options, egress, data_dir, stack)
         privileges.drop(user=options.user, data_dir=data_dir)
         host = _Host(options, egress, data_dir, interpreters, sandboxes)
-        server = await host.start(stack)
+        server, events = await host.start(stack)
         stopping = _stop_signal()
         await server.listen(options.listen_host, options.listen_port)
         log.info("server.ready", extra={"listen": f"{options.listen_host}:{options.listen_port}"})
         await stopping.wait()
         log.info("server.draining", extra={"timeout_s": options.drain_timeout_s})
-        await server.drain(options.drain_timeout_s)
+        await asyncio.gather(server.drain(options.drain_timeout_s), events.drain(options.drain_timeout_s))
     log.info("server.stopped")
 
 
@@ -164,11 +169,12 @@ class _Host:
         self._interpreters = interpreters
         self._sandboxes = sandboxes
 
-    async def start(self, stack: AsyncExitStack) -> Server:
+    async def start(self, stack: AsyncExitStack) -> tuple[Server, Events]:
         """Everything but the listening socket. What is entered later is left first: callers before those they call."""
         data_dir, options = self._data_dir, self._options
         store = await stack.enter_async_context(SqliteStore(data_dir / "functions.db"))
         log_store = await stack.enter_async_context(SqliteLogStore(data_dir / "logs.db"))
+        queue = await stack.enter_async_context(SqliteEventQueue(data_dir / "events.db"))
         telemetry = await stack.enter_async_context(TelemetryWriter(log_store))
         trimming = asyncio.create_task(keep_trimming(log_store), name="log retention")
         stack.callback(trimming.cancel)
@@ -184,6 +190,8 @@ class _Host:
         control = await stack.enter_async_context(
             await self._control(store, blobs, code_cache, local_api, identity, stack)
         )
+        invoker = Invoker(resolver, manager)
+        events = await self._events(queue, store, invoker, stack)
         gateway = Gateway(
             authenticator=identity.authenticator,
             services={name: load(name) for name in SERVICES},
@@ -193,13 +201,13 @@ class _Host:
                 "sts": identity.sts.operations,
                 "iam": identity.iam.operations,
             },
-            invoke_api=InvokeApi(Invoker(resolver, manager)),
+            invoke_api=InvokeApi(invoker, events),
             local_api=local_api,
         )
         limits = Limits(
             body_bytes=2 * REQUEST_BYTES
         )  # the gateway refuses in AWS's words what is only a little too large
-        return await stack.enter_async_context(Server(gateway.handle, limits=limits, name="frontend"))
+        return await stack.enter_async_context(Server(gateway.handle, limits=limits, name="frontend")), events
 
     async def _worker(
         self, code_cache: CodeCache, telemetry: TelemetryWriter, identity: _Identity, stack: AsyncExitStack
@@ -245,6 +253,21 @@ class _Host:
         stack.callback(store.watch("function/", written))
         await resolver.load()
         return resolver
+
+    async def _events(
+        self, queue: SqliteEventQueue, store: SqliteStore, invoker: Invoker, stack: AsyncExitStack
+    ) -> Events:
+        targets = await stack.enter_async_context(HttpTargets(self._options.endpoints, _operators_signature()))
+        events = Events(
+            queue,
+            store,
+            invoker,
+            targets,
+            concurrency=self._options.account_concurrency,
+            new_request_id=new_request_id,
+            is_host_busy=_is_host_busy,
+        )
+        return await stack.enter_async_context(events)
 
     async def _control(
         self,
@@ -298,6 +321,20 @@ class _Host:
             for one in self._interpreters
         ]
         return {"health": lambda: {"status": "ok"}, "runtimes": lambda: runtimes, "environments": manager.statistics}
+
+
+def _operators_signature() -> Signer | None:
+    """What requests to other services are signed with: the server's own AWS_ACCESS_KEY_ID, if it has one."""
+    access_key_id = os.environ.get("AWS_ACCESS_KEY_ID")
+    if not access_key_id:
+        return None
+    return partial(sigv4.sign, sigv4.Credential(access_key_id, os.environ.get("AWS_SECRET_ACCESS_KEY", "")))
+
+
+def _is_host_busy() -> bool:
+    """Whether more want to run at this moment than there are processors for."""
+    running = int(Path("/proc/loadavg").read_text().split()[3].partition("/")[0])
+    return running > 2 * (os.cpu_count() or 1)
 
 
 def _runtime_names() -> tuple[str, ...]:

@@ -121,13 +121,6 @@ def test_a_dry_run_answers_204_and_runs_nothing(client: Any, echo: str) -> None:
     assert client.invoke(FunctionName=echo, InvocationType="DryRun")["StatusCode"] == 204
 
 
-def test_event_invokes_are_refused_by_name_for_now(client: Any, echo: str) -> None:
-    status, code, message = refusal(lambda: client.invoke(FunctionName=echo, InvocationType="Event"))
-
-    assert (status, code) == (400, "NotImplementedException")
-    assert "InvocationType Event" in message
-
-
 def test_the_client_context_reaches_the_handler_decoded(client: Any, echo: str) -> None:
     context = base64.b64encode(json.dumps({"custom": {"key": "välue"}, "client": {}}).encode()).decode()
 

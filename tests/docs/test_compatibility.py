@@ -62,7 +62,7 @@ def test_what_is_served_is_what_is_listed() -> None:
         runtime_warning=parts,
     )
 
-    assert {*control.operations, "Invoke", "InvokeWithResponseStream"} == IMPLEMENTED["lambda"]
+    assert {*control.operations, "Invoke", "InvokeAsync", "InvokeWithResponseStream"} == IMPLEMENTED["lambda"]
     assert set(LogsApi(parts).operations) == IMPLEMENTED["logs"]
     assert set(IamApi(parts).operations) == IMPLEMENTED["iam"]
     assert set(Sts(parts, parts, is_open=True).operations) == IMPLEMENTED["sts"]

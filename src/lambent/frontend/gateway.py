@@ -79,7 +79,7 @@ class Gateway:
         self._authenticator = authenticator
         self._services = services
         self._handlers = handlers
-        self._invoke_api = invoke_api
+        self._invoking = invoke_api.operations
         self._local_api = local_api
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -121,12 +121,9 @@ class Gateway:
             )
         self._authenticator.authorize(caller, service.name, operation.name)
         parameters = operation.parse(labels, request.query, request.headers, request.body)
-        if operation.name == "Invoke":
-            return await self._invoke_api.invoke(
-                parameters, request.headers, account=caller.account, region=caller.region, request_id=request_id
-            )
-        if operation.name == "InvokeWithResponseStream":
-            return await self._invoke_api.stream(
+        invoking = self._invoking.get(operation.name)
+        if invoking is not None:
+            return await invoking(
                 parameters, request.headers, account=caller.account, region=caller.region, request_id=request_id
             )
         handler = self._handlers[service.name].get(operation.name)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import binascii
 from base64 import b64decode, b64encode
 from collections.abc import AsyncGenerator, Mapping
-from typing import Any  # Any: parameters are of whatever type the service model gives them
+from typing import Any, Protocol  # Any: parameters are of whatever type the service model gives them
 
 import msgspec
 
 from lambent.frontend.stream_answers import EVENT_STREAM, event_stream
+from lambent.invoke.events import Events
 from lambent.invoke.invoker import Invoker
 from lambent.model.arn import FunctionArn, parse_function_name
 from lambent.model.errors import (
@@ -21,21 +22,45 @@ from lambent.model.errors import (
     UnsupportedMediaType,
 )
 from lambent.model.invocation import InvokeRequest, InvokeResult, RequestId
-from lambent.model.limits import CLIENT_CONTEXT_BYTES, INVOKE_REQUEST_BYTES
+from lambent.model.limits import (
+    CLIENT_CONTEXT_BYTES,
+    EVENT_REQUEST_BYTES,
+    INVOKE_ASYNC_REQUEST_BYTES,
+    INVOKE_REQUEST_BYTES,
+)
 from lambent.model.response_stream import ResponseStream
 
 Answer = tuple[int, list[tuple[bytes, bytes]], bytes]
 StreamedAnswer = tuple[int, list[tuple[bytes, bytes]], AsyncGenerator[bytes]]
+
+
+class Operation(Protocol):
+    async def __call__(
+        self,
+        parameters: Mapping[str, Any],
+        headers: Mapping[str, str],
+        *,
+        account: str,
+        region: str,
+        request_id: str,
+    ) -> Answer | StreamedAnswer: ...
+
 
 _OTHER_MEDIA = ("text/", "image/", "audio/", "video/", "multipart/", "application/xml")
 _json = msgspec.json.Decoder(msgspec.Raw)
 
 
 class InvokeApi:
-    """Answers both operations. Its caller has authenticated the request and parsed it by the service model."""
+    """Answers what invokes. Its caller has authenticated the request and parsed it by the service model."""
 
-    def __init__(self, invoker: Invoker) -> None:
+    def __init__(self, invoker: Invoker, events: Events) -> None:
         self._invoker = invoker
+        self._events = events
+        self.operations: Mapping[str, Operation] = {
+            "Invoke": self.invoke,
+            "InvokeAsync": self.invoke_async,
+            "InvokeWithResponseStream": self.stream,
+        }
 
     async def invoke(
         self,
@@ -46,7 +71,7 @@ class InvokeApi:
         region: str,
         request_id: str,
     ) -> Answer:
-        """Run, queue (refused for now) or dry-run one invocation."""
+        """Run, queue or dry-run one invocation."""
         function = self._function(parameters, account, region)
         _check_media_type(headers)
         match parameters.get("InvocationType", "RequestResponse"):
@@ -54,9 +79,9 @@ class InvokeApi:
                 await self._invoker.resolve(function)
                 return 204, [], b""
             case "Event":
-                raise NotImplementedByLambent(
-                    "Lambent does not support InvocationType Event yet; use RequestResponse or DryRun"
-                )
+                _refuse_unsupported(parameters)
+                payload, trace_id = parameters.get("Payload", b""), headers.get("x-amzn-trace-id")
+                return await self._accept(function, payload, EVENT_REQUEST_BYTES, request_id, trace_id)
         request = _request(function, parameters, request_id, headers.get("x-amzn-trace-id"))
         return _answer(await self._invoker.invoke(request))
 
@@ -83,6 +108,34 @@ class InvokeApi:
             *_trace_header(response),
         ]
         return 200, answered, event_stream(response)
+
+    async def invoke_async(
+        self,
+        parameters: Mapping[str, Any],
+        headers: Mapping[str, str],
+        *,
+        account: str,
+        region: str,
+        request_id: str,
+    ) -> Answer:
+        """The operation that there was before InvocationType: a smaller payload, and the caller's trace ends here."""
+        function = self._function(parameters, account, region)
+        _check_media_type(headers)
+        payload = parameters.get("InvokeArgs", b"")
+        return await self._accept(function, payload, INVOKE_ASYNC_REQUEST_BYTES, request_id, None)
+
+    async def _accept(
+        self, function: FunctionArn, payload: bytes, limit_bytes: int, request_id: str, trace_id: str | None
+    ) -> Answer:
+        if len(payload) > limit_bytes:
+            raise RequestEntityTooLarge(
+                f"{len(payload)} byte payload is too large for the Event invocation type (limit {limit_bytes} bytes)"
+            )
+        request = InvokeRequest(
+            request_id=RequestId(request_id), function=function, payload=_payload(payload), trace_id=trace_id
+        )
+        accepted_under = await self._events.accept(request)
+        return 202, [(b"x-amzn-trace-id", accepted_under.encode())], b""
 
     def _function(self, parameters: Mapping[str, Any], account: str, region: str) -> FunctionArn:
         function = parse_function_name(

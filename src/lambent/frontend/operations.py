@@ -33,6 +33,7 @@ IMPLEMENTED: Mapping[str, frozenset[str]] = {
             "GetPolicy",
             "GetResourcePolicy",
             "Invoke",
+            "InvokeAsync",
             "InvokeWithResponseStream",
             "ListAliases",
             "ListEventSourceMappings",

@@ -1,9 +1,10 @@
-"""The one way to run an invocation; every caller (API, and later events, pollers, URLs) comes through here."""
+"""The one way to run an invocation; every caller (API, events, and later pollers and URLs) comes through here."""
 
 from __future__ import annotations
 
 from msgspec.structs import replace
 
+from lambent.invoke import recursion
 from lambent.invoke.resolve import Resolver
 from lambent.invoke.tracing import Tracing
 from lambent.model.arn import FunctionArn
@@ -22,11 +23,16 @@ class Invoker:
         """What `invoke` would run; raises as `Resolver.resolve`. A dry run is this and nothing more."""
         return await self._resolver.resolve(function)
 
+    def trace_header(self, request: InvokeRequest, target: Target) -> str:
+        """The caller's, completed; or a new one."""
+        return self._tracing.header(request.trace_id, target.version)
+
     async def invoke(self, request: InvokeRequest) -> InvokeResult:
         """Run one invocation and return its outcome; never retries.
 
         Raises:
             ResourceNotFound, ResourceConflict: the function cannot be invoked.
+            RecursiveInvocation: it goes on invoking itself.
             TooManyRequests: no concurrency or no room is left.
             PlatformError: Lambent itself failed.
         """
@@ -43,4 +49,12 @@ class Invoker:
             return await lease.invoke(self._traced(request, target))
 
     def _traced(self, request: InvokeRequest, target: Target) -> InvokeRequest:
-        return replace(request, trace_id=self._tracing.header(request.trace_id, target.version))
+        """The request as the function will see it: with a trace, in which this invocation is counted.
+
+        Raises:
+            RecursiveInvocation: the chain of requests has come back to the function too often.
+        """
+        trace_id, loops = recursion.extend(self.trace_header(request, target), target.version.arn)
+        if loops >= recursion.INVOCATIONS_MAXIMUM and not target.may_loop:
+            raise recursion.refusal(target.version.arn)
+        return replace(request, trace_id=trace_id)

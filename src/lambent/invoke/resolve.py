@@ -18,6 +18,7 @@ from lambent.model.function import (
     Alias,
     FunctionRecord,
     FunctionVersion,
+    RecursiveLoop,
     State,
     UpdateStatus,
     function_key,
@@ -115,7 +116,7 @@ class Resolver:
     async def _target(self, record: FunctionRecord, function: FunctionArn) -> Target | _Split:
         qualifier = function.qualifier or LATEST
         if qualifier == LATEST:
-            return _checked(serving(record))
+            return _checked(record, serving(record))
         if qualifier == "$LATEST.PUBLISHED":
             raise NoPublishedVersion(f"No version of {function.unqualified} is published to $LATEST.PUBLISHED")
         alias = record.aliases.get(qualifier)
@@ -131,11 +132,11 @@ class Resolver:
 
     async def _version_target(self, record: FunctionRecord, version: str, function: FunctionArn) -> Target:
         if version == LATEST:
-            return _checked(serving(record))
+            return _checked(record, serving(record))
         published = await self._published(record, int(version)) if version.isascii() and version.isdigit() else None
         if published is None:
             raise _not_found(function)
-        return _checked(published)
+        return _checked(record, published)
 
     async def _published(self, record: FunctionRecord, number: int) -> FunctionVersion | None:
         if number not in record.versions:
@@ -170,7 +171,7 @@ def pool_key(version: FunctionVersion) -> str:
     return hashlib.sha256(msgspec.json.encode(made_from)).hexdigest()
 
 
-def _checked(version: FunctionVersion) -> Target:
+def _checked(record: FunctionRecord, version: FunctionVersion) -> Target:
     if version.state is State.PENDING:
         raise ResourceConflict(
             "The operation cannot be performed at this time. The function is currently in the following state: Pending"
@@ -179,7 +180,8 @@ def _checked(version: FunctionVersion) -> Target:
         raise ResourceConflict(
             "The operation cannot be performed at this time. The function is currently in the following state: Failed"
         )
-    return Target(version=version, pool_key=pool_key(version))
+    may_loop = record.recursive_loop is RecursiveLoop.ALLOW
+    return Target(version=version, pool_key=pool_key(version), may_loop=may_loop)
 
 
 def _not_found(function: FunctionArn) -> ResourceNotFound:

@@ -40,6 +40,8 @@ class Target:
 
     version: FunctionVersion
     pool_key: str
+    may_loop: bool = False
+    """Its owner allows that it goes on invoking itself."""
 
 
 class InvokeResult(Struct, frozen=True, kw_only=True):

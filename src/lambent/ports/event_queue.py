@@ -82,16 +82,18 @@ class EventQueue(Protocol):
 
     async def get(self, item: ItemId) -> Queued | None: ...
 
-    async def browse(self, *, prefix: str = "", after: ItemId = START, limit: int = 100) -> Sequence[Queued]:
-        """Items of the lanes whose name starts with `prefix`, in the order of their ids and without their bodies."""
+    async def browse(
+        self, prefixes: Sequence[str] = ("",), *, after: ItemId = START, limit: int = 100
+    ) -> Sequence[Queued]:
+        """Items of the lanes whose name starts with one of `prefixes`, in the order of their ids, without bodies."""
         ...
 
     def lanes(self) -> Sequence[Lane]:
         """Every lane that holds something."""
         ...
 
-    async def oldest_ms(self, prefix: str = "") -> int | None:
-        """When the oldest item was put that is not parked, of the lanes whose name starts with `prefix`."""
+    async def oldest_ms(self, prefixes: Sequence[str] = ("",)) -> int | None:
+        """When the oldest item was put that is not parked, of the lanes whose name starts with one of `prefixes`."""
         ...
 
     def watch(self, changed: Callable[[str], None]) -> None:

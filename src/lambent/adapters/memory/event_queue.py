@@ -69,17 +69,19 @@ class MemoryEventQueue:
     async def get(self, item: ItemId) -> Queued | None:
         return self._items.get(item)
 
-    async def browse(self, *, prefix: str = "", after: ItemId = START, limit: int = 100) -> Sequence[Queued]:
-        found = [one for one in self._items.values() if one.id > after and one.lane.startswith(prefix)]
+    async def browse(
+        self, prefixes: Sequence[str] = ("",), *, after: ItemId = START, limit: int = 100
+    ) -> Sequence[Queued]:
+        found = [one for one in self._items.values() if one.id > after and one.lane.startswith(tuple(prefixes))]
         return [one._replace(body=b"") for one in sorted(found)[:limit]]
 
     def lanes(self) -> Sequence[Lane]:
         names = [one.lane for one in self._items.values()]
         return [Lane(name, names.count(name)) for name in dict.fromkeys(names)]
 
-    async def oldest_ms(self, prefix: str = "") -> int | None:
-        waiting = (one for one in self._items.values() if one.due_ms is not None and one.lane.startswith(prefix))
-        return min((one.put_ms for one in waiting), default=None)
+    async def oldest_ms(self, prefixes: Sequence[str] = ("",)) -> int | None:
+        waiting = (one for one in self._items.values() if one.lane.startswith(tuple(prefixes)))
+        return min((one.put_ms for one in waiting if one.due_ms is not None), default=None)
 
     def watch(self, changed: Callable[[str], None]) -> None:
         self._watchers.append(changed)

@@ -6,6 +6,7 @@ There is one owner, the process that holds the data directory: whatever it had t
 from __future__ import annotations
 
 import asyncio
+import json
 import sqlite3
 import time
 from collections import Counter
@@ -29,12 +30,14 @@ _NEXT_DUE = "SELECT due_ms FROM items WHERE lane_id = ? AND due_ms > ? AND due_m
 _GET = (
     "SELECT items.id, name, put_ms, due_ms, head, body FROM items JOIN lanes ON lanes.id = lane_id WHERE items.id = ?"
 )
-_IN_LANES = "lane_id IN (SELECT id FROM lanes WHERE substr(name, 1, ?) = ?)"
+_IN_LANES = """
+lane_id IN (SELECT lanes.id FROM lanes, json_each(?) AS of WHERE substr(name, 1, length(of.value)) = of.value)
+"""
 _BROWSE = f"""
 SELECT items.id, name, put_ms, due_ms, head, x'' FROM items JOIN lanes ON lanes.id = lane_id
-WHERE items.id > ? AND {_IN_LANES} ORDER BY items.id LIMIT ?
+WHERE {_IN_LANES} AND items.id > ? ORDER BY items.id LIMIT ?
 """
-_OLDEST = f"SELECT put_ms FROM items WHERE due_ms < ? AND {_IN_LANES} ORDER BY id LIMIT 1"
+_OLDEST = f"SELECT put_ms FROM items WHERE {_IN_LANES} AND due_ms < ? ORDER BY id LIMIT 1"
 
 
 class SqliteEventQueue:
@@ -121,15 +124,17 @@ class SqliteEventQueue:
         rows = self._read(_GET, item)
         return self._queued(rows[0], is_taken=item in self._taken) if rows else None
 
-    async def browse(self, *, prefix: str = "", after: ItemId = START, limit: int = 100) -> Sequence[Queued]:
-        rows = await self._browse(_BROWSE, after, len(prefix), prefix, limit)
+    async def browse(
+        self, prefixes: Sequence[str] = ("",), *, after: ItemId = START, limit: int = 100
+    ) -> Sequence[Queued]:
+        rows = await self._browse(_BROWSE, json.dumps(prefixes), after, limit)
         return [self._queued(row, is_taken=row[0] in self._taken) for row in rows]
 
     def lanes(self) -> Sequence[Lane]:
         return [Lane(self._lane_names[lane_id], count) for lane_id, count in self._counts.items()]
 
-    async def oldest_ms(self, prefix: str = "") -> int | None:
-        rows = await self._browse(_OLDEST, PARKED_MS, len(prefix), prefix)
+    async def oldest_ms(self, prefixes: Sequence[str] = ("",)) -> int | None:
+        rows = await self._browse(_OLDEST, json.dumps(prefixes), PARKED_MS)
         return rows[0][0] if rows else None
 
     def watch(self, changed: Callable[[str], None]) -> None:

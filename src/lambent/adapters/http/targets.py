@@ -1,0 +1,187 @@
+"""Outcomes to SQS, SNS, EventBridge and S3, by their own APIs at the endpoints that the operator has given."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Protocol, Self
+from urllib.parse import quote, urlencode, urlsplit
+
+import aiohttp
+import msgspec
+import yarl
+
+from lambent.model.event import Message
+from lambent.ports.targets import Undelivered
+
+_TIMEOUT = aiohttp.ClientTimeout(total=30, sock_connect=5)
+_ANSWER_BYTES = 1 << 18
+_REASON_CHARACTERS = 500
+_PASSING = frozenset((408, 425, 429))
+
+
+class Signer(Protocol):
+    """Signature Version 4 with the operator's key; `headers` are those to sign, lower-case, `host` among them."""
+
+    def __call__(
+        self,
+        *,
+        method: str,
+        raw_path: str,
+        query: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        region: str,
+        service: str,
+        now: float,
+    ) -> Mapping[str, str]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Request:
+    path: str
+    body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+    method: str = "POST"
+
+
+class HttpTargets:
+    """Implements `lambent.ports.targets.Targets`. Without a `sign` requests go out unsigned."""
+
+    def __init__(self, endpoints: Mapping[str, str], sign: Signer | None = None) -> None:
+        self._endpoints = endpoints
+        self._sign = sign
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(timeout=_TIMEOUT)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._session.close()
+
+    async def send(self, message: Message, body: bytes) -> None:
+        service, region = message.target.split(":")[2:4]
+        if service not in _REQUESTS:
+            raise Undelivered(f"{message.target} is no target that Lambent knows", is_final=True)
+        endpoint = self._endpoints.get(service)
+        if endpoint is None:
+            raise Undelivered(
+                f"Lambent has no endpoint for {service}: start it with --endpoint {service}=URL", is_final=True
+            )
+        answer = await self._exchange(
+            endpoint, service, region or "us-east-1", _REQUESTS[service](message, body, endpoint)
+        )
+        if service == "events":
+            _check_entries(answer)
+
+    async def _exchange(self, endpoint: str, service: str, region: str, request: _Request) -> bytes:
+        base = urlsplit(endpoint)
+        path = base.path.rstrip("/") + request.path
+        headers = {"host": base.netloc, **request.headers}
+        if self._sign is not None:
+            headers |= self._sign(
+                method=request.method,
+                raw_path=path,
+                query="",
+                headers=headers,
+                body=request.body,
+                region=region,
+                service=service,
+                now=time.time(),
+            )
+        url = yarl.URL(f"{base.scheme}://{base.netloc}{path}", encoded=True)
+        try:
+            async with self._session.request(
+                request.method, url, data=request.body, headers=headers, allow_redirects=False
+            ) as response:
+                answer = await response.content.read(_ANSWER_BYTES)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise Undelivered(f"{endpoint} did not answer: {error or type(error).__name__}", is_final=False) from error
+        if response.status >= 300:
+            raise _refused(service, response.status, answer)
+        return answer
+
+
+def _refused(service: str, status: int, answer: bytes) -> Undelivered:
+    reason = " ".join(answer.decode(errors="replace").split())[:_REASON_CHARACTERS]
+    is_final = status < 500 and status not in _PASSING and "hrottl" not in reason
+    return Undelivered(f"{service} answered HTTP {status}: {reason}", is_final=is_final)
+
+
+def _to_queue(message: Message, body: bytes, endpoint: str) -> _Request:
+    account, name = message.target.split(":")[4:6]
+    attributes = {key: {"DataType": kind, "StringValue": value} for key, (kind, value) in message.attributes.items()}
+    sent = {"QueueUrl": f"{endpoint.rstrip('/')}/{account}/{name}", "MessageBody": body.decode()}
+    return _Request(
+        path="/",
+        body=msgspec.json.encode(sent | ({"MessageAttributes": attributes} if attributes else {})),
+        headers=_headers(message, "application/x-amz-json-1.0", "AmazonSQS.SendMessage"),
+    )
+
+
+def _to_topic(message: Message, body: bytes, endpoint: str) -> _Request:
+    parameters = {
+        "Action": "Publish",
+        "Version": "2010-03-31",
+        "TopicArn": message.target,
+        "Message": body.decode(),
+    }
+    for number, (key, (kind, value)) in enumerate(message.attributes.items(), 1):
+        entry = f"MessageAttributes.entry.{number}"
+        parameters |= {
+            f"{entry}.Name": key,
+            f"{entry}.Value.DataType": kind,
+            f"{entry}.Value.StringValue": value,
+        }
+    return _Request(
+        path="/", body=urlencode(parameters).encode(), headers=_headers(message, "application/x-www-form-urlencoded")
+    )
+
+
+def _to_bus(message: Message, body: bytes, endpoint: str) -> _Request:
+    entry = {
+        "Source": "lambda",
+        "DetailType": message.detail_type,
+        "Resources": message.resources,
+        "Detail": body.decode(),
+        "EventBusName": message.target,
+        "TraceHeader": message.trace_id,
+    }
+    return _Request(
+        path="/",
+        body=msgspec.json.encode({"Entries": [entry]}),
+        headers=_headers(message, "application/x-amz-json-1.1", "AWSEvents.PutEvents"),
+    )
+
+
+def _to_bucket(message: Message, body: bytes, endpoint: str) -> _Request:
+    bucket = message.target.rpartition(":")[2]
+    return _Request(
+        method="PUT",
+        path=f"/{bucket}/{quote(message.object_key or '', safe='/~')}",
+        body=body,
+        headers={"content-type": "application/json"},
+    )
+
+
+_REQUESTS = {"sqs": _to_queue, "sns": _to_topic, "events": _to_bus, "s3": _to_bucket}
+
+
+def _headers(message: Message, content_type: str, target: str = "") -> dict[str, str]:
+    """The trace goes along, so that a loop through the target is found out."""
+    headers = {"content-type": content_type, "x-amzn-trace-id": message.trace_id}
+    return headers | ({"x-amz-target": target} if target else {})
+
+
+def _check_entries(answer: bytes) -> None:
+    """EventBridge says 200 and refuses in the body."""
+    result = msgspec.json.decode(answer)
+    if result.get("FailedEntryCount"):
+        entry = result["Entries"][0]
+        code = entry.get("ErrorCode", "")
+        is_final = code not in ("InternalFailure", "ThrottlingException")
+        raise Undelivered(f"events refused the entry: {code}: {entry.get('ErrorMessage')}", is_final=is_final)
