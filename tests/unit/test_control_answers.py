@@ -16,6 +16,13 @@ LAYER_ARN = ARN.replace("function:f", "layer:l:1")
 STREAM = "arn:aws:kinesis:eu-west-1:000000000000:stream/s"
 
 
+PUBLISHERS = {"SigningProfileVersionArns": ["arn:aws:signer:eu-west-1:000000000000:/signing-profiles/p/v"]}
+
+
+def signing_arn(answers: dict[str, Any]) -> Any:
+    return answers["CreateCodeSigningConfig"]["CodeSigningConfig"]["CodeSigningConfigArn"]
+
+
 def mapping_uuid(answers: dict[str, Any]) -> Any:
     return answers["CreateEventSourceMapping"]["UUID"]
 
@@ -84,6 +91,17 @@ WALK: list[tuple[str, dict[str, Any]]] = [
     ("ListEventSourceMappings", {"FunctionName": "f"}),
     ("UpdateEventSourceMapping", {"UUID": mapping_uuid, "Enabled": False}),
     ("DeleteEventSourceMapping", {"UUID": mapping_uuid}),
+    ("CreateCodeSigningConfig", {"AllowedPublishers": PUBLISHERS}),
+    ("GetCodeSigningConfig", {"CodeSigningConfigArn": signing_arn}),
+    ("UpdateCodeSigningConfig", {"CodeSigningConfigArn": signing_arn, "Description": "d"}),
+    ("ListCodeSigningConfigs", {}),
+    ("PutFunctionCodeSigningConfig", {"FunctionName": "f", "CodeSigningConfigArn": signing_arn}),
+    ("GetFunctionCodeSigningConfig", {"FunctionName": "f"}),
+    ("ListFunctionsByCodeSigningConfig", {"CodeSigningConfigArn": signing_arn}),
+    ("DeleteFunctionCodeSigningConfig", {"FunctionName": "f"}),
+    ("DeleteCodeSigningConfig", {"CodeSigningConfigArn": signing_arn}),
+    ("PutRuntimeManagementConfig", {"FunctionName": "f", "UpdateRuntimeOn": "FunctionUpdate"}),
+    ("GetRuntimeManagementConfig", {"FunctionName": "f"}),
     ("DeleteFunctionConcurrency", {"FunctionName": "f"}),
     (
         "AddPermission",

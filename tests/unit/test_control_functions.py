@@ -321,7 +321,6 @@ class TestCreate:
             ({"VpcConfig": {"SubnetIds": ["subnet-1"]}}, "VpcConfig"),
             ({"FileSystemConfigs": [{"Arn": "a", "LocalMountPath": "/mnt/x"}]}, "FileSystemConfigs"),
             ({"KMSKeyArn": "arn:aws:kms:eu-west-1:000000000000:key/k"}, "KMSKeyArn"),
-            ({"CodeSigningConfigArn": "arn"}, "CodeSigningConfigArn"),
             ({"ImageConfig": {"Command": ["x"]}}, "ImageConfig"),
             (
                 {"CapacityProviderConfig": {"LambdaManagedInstancesCapacityProviderConfig": {"A": "b"}}},

@@ -10,6 +10,7 @@ from lambent.control.account import Account
 from lambent.control.activation import Activations
 from lambent.control.answers import Answer
 from lambent.control.catalogue import Catalogue, Found, not_found
+from lambent.control.code_signing import CodeSigning
 from lambent.control.configuration import configured
 from lambent.control.function_layers import FunctionLayers
 from lambent.control.names import function_arn, new_function_arn, unqualified_arn
@@ -46,6 +47,7 @@ class Functions:
         account: Account,
         activations: Activations,
         layers: FunctionLayers,
+        signing: CodeSigning,
         stamps: Stamps,
         *,
         roles: Roles,
@@ -59,6 +61,7 @@ class Functions:
         self._account = account
         self._activations = activations
         self._layers = layers
+        self._signing = signing
         self._stamps = stamps
         self._roles = roles
         self._runtimes = runtimes
@@ -76,16 +79,19 @@ class Functions:
         package = await self._packages.take(caller, request.code)
         async with self._packages.kept(caller, package), self._catalogue.changing:
             await self._require_absent(function)
+            unsigned = await self._signing.require_trusted(caller, request.code_signing_config_arn)
             self._account.require_storage(caller, len(package.data) * (2 if request.publish else 1))
             latest = await self._layers.applied(self._new_version(function, request, package), caller, request.layers)
-            record = FunctionRecord(latest=latest, tags=request.tags or {})
+            record = FunctionRecord(
+                latest=latest, tags=request.tags or {}, code_signing_config_arn=request.code_signing_config_arn or None
+            )
             version = record.latest
             if request.publish:
                 record, version = states.published(record, self._stamps.new_id())
                 await self._catalogue.put_version(version)
             await self._catalogue.put(record)
         self._activations.begin(record)
-        return answers.configuration(version) | self._warning(request.runtime)
+        return answers.configuration(version) | _warned(self._lacking(request.runtime), unsigned)
 
     async def get_function(self, caller: CallerContext, request: QualifiedRequest) -> Answer:
         function = function_arn(caller, "GetFunction", request.function_name, request.qualifier)
@@ -114,6 +120,7 @@ class Functions:
         package = await self._packages.take(caller, request)
         async with self._packages.kept(caller, package), self._catalogue.changing:
             found = await self._updatable(function, request.revision_id)
+            unsigned = await self._signing.require_trusted(caller, found.record.code_signing_config_arn)
             before = found.record.latest
             code = replace(
                 self._with_code(before, package), architectures=request.architectures or before.architectures
@@ -125,7 +132,7 @@ class Functions:
             self._account.require_storage(caller, growth + (len(package.data) if request.publish else 0))
             record, version = await self._updated(found, code, is_published=request.publish)
         self._activations.begin(record)
-        return answers.configuration(version, version.qualified_arn if request.publish else None)
+        return answers.configuration(version, version.qualified_arn if request.publish else None) | _warned(unsigned)
 
     async def update_function_configuration(
         self, caller: CallerContext, request: UpdateFunctionConfigurationRequest
@@ -136,10 +143,12 @@ class Functions:
             found = await self._updatable(function, request.revision_id)
             if request.role is not None:
                 await self._roles.require_assumable(request.role, function)
+            config_arn = found.record.code_signing_config_arn if request.layers else None
+            unsigned = await self._signing.require_trusted(caller, config_arn)
             latest = await self._layers.applied(configured(found.record.latest, request), caller, request.layers)
             record, version = await self._updated(found, latest, is_published=False)
         self._activations.begin(record)
-        return answers.configuration(version) | self._warning(request.runtime)
+        return answers.configuration(version) | _warned(self._lacking(request.runtime), unsigned)
 
     async def delete_function(self, caller: CallerContext, request: QualifiedRequest) -> Answer:
         function = function_arn(caller, "DeleteFunction", request.function_name, request.qualifier)
@@ -228,6 +237,10 @@ class Functions:
         await self._catalogue.put(states.without_qualifier(replace(record, versions=kept), qualifier), found.revision)
         await self._catalogue.remove_version(function, int(qualifier))
 
-    def _warning(self, runtime: str | None) -> Answer:
-        warning = self._runtime_warning(runtime) if runtime else None
-        return {WARNING: warning} if warning else {}
+    def _lacking(self, runtime: str | None) -> str | None:
+        return self._runtime_warning(runtime) if runtime else None
+
+
+def _warned(*warnings: str | None) -> Answer:
+    given = [warning for warning in warnings if warning]
+    return {WARNING: "; ".join(given)} if given else {}

@@ -8,12 +8,24 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self  # Any: parameters are of whatever type the service model gives them
 
-from lambent.control import event_invoke, event_source_requests, layer_requests, recursion, requests, states
+from lambent.control import (
+    code_signing,
+    code_signing_configs,
+    event_invoke,
+    event_source_requests,
+    layer_requests,
+    recursion,
+    requests,
+    runtime_management,
+    states,
+)
 from lambent.control.account import Account
 from lambent.control.activation import Activate, Activations
 from lambent.control.aliases import Aliases
 from lambent.control.answers import Answer
 from lambent.control.catalogue import Catalogue
+from lambent.control.code_signing import CodeSigning
+from lambent.control.code_signing_configs import CodeSigningConfigs
 from lambent.control.concurrency import Concurrency
 from lambent.control.event_invoke import EventInvokeConfigs
 from lambent.control.event_source_mappings import EventSourceMappings
@@ -32,8 +44,10 @@ from lambent.control.policies import Policies
 from lambent.control.recursion import Recursion
 from lambent.control.requests import Request
 from lambent.control.resource_policies import ResourcePolicies
+from lambent.control.runtime_management import RuntimeManagements
+from lambent.control.signing_catalogue import SigningCatalogue
 from lambent.control.stamps import Stamps
-from lambent.control.tags import FunctionTags, Tagged, Tags
+from lambent.control.tags import FunctionTags, Tags
 from lambent.control.usage import Ledger
 from lambent.control.versions import Versions
 from lambent.model import limits
@@ -80,12 +94,16 @@ class Control:
         self._activations = Activations(self._catalogue, activate, stamps)
         self._mappings = MappingCatalogue(store)
         self._settling = None if has_pollers else MappingSettling(self._mappings)
+        signings = SigningCatalogue(store)
+        signing = CodeSigning(self._catalogue, signings)
+        signing_configs = CodeSigningConfigs(self._catalogue, signings, stamps)
         functions = Functions(
             self._catalogue,
             packages,
             account,
             self._activations,
             FunctionLayers(self._layers),
+            signing,
             stamps,
             roles=roles,
             runtimes=runtimes,
@@ -103,12 +121,19 @@ class Control:
             **_of_account(account, Concurrency(self._catalogue, account)),
             **_of_event_invokes(EventInvokeConfigs(self._catalogue, stamps), Recursion(self._catalogue)),
             **_of_event_sources(EventSourceMappings(self._catalogue, self._mappings, stamps, self._settling)),
+            **_of_code_signing(signing, signing_configs),
+            **_of_runtime_management(RuntimeManagements(self._catalogue)),
             **_of_policies(Policies(self._catalogue, stamps)),
-            **_of_tags(Tags(self._tagged())),
+            **_of_tags(
+                Tags(
+                    {
+                        "function": FunctionTags(self._catalogue),
+                        "event-source-mapping": MappingTags(self._mappings),
+                        "code-signing-config": signing_configs,
+                    }
+                )
+            ),
         }
-
-    def _tagged(self) -> Mapping[str, Tagged]:
-        return {"function": FunctionTags(self._catalogue), "event-source-mapping": MappingTags(self._mappings)}
 
     async def __aenter__(self) -> Self:
         await self._layers.load()
@@ -212,6 +237,40 @@ def _of_event_sources(mappings: EventSourceMappings) -> Mapping[str, Operation]:
         "ListEventSourceMappings": _parsing(several, mappings.list_event_source_mappings),
         "UpdateEventSourceMapping": _parsing(update, mappings.update_event_source_mapping),
         "DeleteEventSourceMapping": _parsing(one, mappings.delete_event_source_mapping),
+    }
+
+
+def _of_code_signing(signing: CodeSigning, configs: CodeSigningConfigs) -> Mapping[str, Operation]:
+    create, update = (
+        code_signing_configs.CreateCodeSigningConfigRequest,
+        code_signing_configs.UpdateCodeSigningConfigRequest,
+    )
+    one, put = code_signing_configs.CodeSigningConfigRequest, code_signing.PutFunctionCodeSigningRequest
+    return {
+        "CreateCodeSigningConfig": _parsing(create, configs.create_code_signing_config),
+        "GetCodeSigningConfig": _parsing(one, configs.get_code_signing_config),
+        "UpdateCodeSigningConfig": _parsing(update, configs.update_code_signing_config),
+        "DeleteCodeSigningConfig": _parsing(one, configs.delete_code_signing_config),
+        "ListCodeSigningConfigs": _parsing(
+            code_signing_configs.ListCodeSigningConfigsRequest, configs.list_code_signing_configs
+        ),
+        "ListFunctionsByCodeSigningConfig": _parsing(
+            code_signing_configs.ListFunctionsByConfigRequest, configs.list_functions_by_code_signing_config
+        ),
+        "PutFunctionCodeSigningConfig": _parsing(put, signing.put_function_code_signing_config),
+        "GetFunctionCodeSigningConfig": _parsing(requests.FunctionRequest, signing.get_function_code_signing_config),
+        "DeleteFunctionCodeSigningConfig": _parsing(
+            requests.FunctionRequest, signing.delete_function_code_signing_config
+        ),
+    }
+
+
+def _of_runtime_management(managements: RuntimeManagements) -> Mapping[str, Operation]:
+    return {
+        "PutRuntimeManagementConfig": _parsing(
+            runtime_management.PutRuntimeManagementRequest, managements.put_runtime_management_config
+        ),
+        "GetRuntimeManagementConfig": _parsing(requests.QualifiedRequest, managements.get_runtime_management_config),
     }
 
 

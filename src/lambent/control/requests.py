@@ -89,6 +89,7 @@ class CreateFunctionRequest(ConfigurationMembers, kw_only=True):
     architectures: tuple[str, ...] | None = None
     publish: bool = False
     tags: dict[str, str] | None = None
+    code_signing_config_arn: str | None = None
 
 
 class UpdateFunctionConfigurationRequest(ConfigurationMembers):

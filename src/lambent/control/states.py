@@ -155,4 +155,5 @@ def without_qualifier(record: FunctionRecord, qualifier: str) -> FunctionRecord:
     """The record without what was configured for a version or alias that ceases to exist."""
     configs = {name: config for name, config in record.event_invoke_configs.items() if name != qualifier}
     policies = {name: policy for name, policy in record.policies.items() if name != qualifier}
-    return replace(record, event_invoke_configs=configs, policies=policies)
+    managements = {name: one for name, one in record.runtime_managements.items() if name != qualifier}
+    return replace(record, event_invoke_configs=configs, policies=policies, runtime_managements=managements)

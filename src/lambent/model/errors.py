@@ -89,6 +89,16 @@ class ResourceInUse(ApiError):
     code, status = "ResourceInUseException", 400
 
 
+class CodeSigningConfigNotFound(ApiError):
+    code, status = "CodeSigningConfigNotFoundException", 404
+
+
+class CodeVerificationFailed(ApiError):
+    """No allowed publisher has signed the code, and the code signing policy is to enforce that one has."""
+
+    code, status = "CodeVerificationFailedException", 400
+
+
 class ResourceConflict(ApiError):
     code, status = "ResourceConflictException", 409
 

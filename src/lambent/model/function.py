@@ -44,6 +44,20 @@ DEFAULT_LOG_LEVEL = "INFO"
 """Of both levels, where the format is JSON."""
 
 
+class UpdateRuntimeOn(StrEnum):
+    AUTO = "Auto"
+    FUNCTION_UPDATE = "FunctionUpdate"
+    MANUAL = "Manual"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuntimeManagement:
+    """When a version's runtime may change; `runtime_version_arn` is the one that Manual holds on to."""
+
+    update_on: UpdateRuntimeOn = UpdateRuntimeOn.AUTO
+    runtime_version_arn: str | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoggingConfig:
     """Levels apply to the JSON format only; `log_group` defaults to /aws/lambda/<name>."""
@@ -138,6 +152,9 @@ class FunctionRecord:
     event_invoke_configs: Mapping[str, EventInvokeConfig] = field(default_factory=dict)
     """By qualifier: `$LATEST`, a version's number or an alias."""
     recursive_loop: RecursiveLoop = RecursiveLoop.TERMINATE
+    code_signing_config_arn: str | None = None
+    runtime_managements: Mapping[str, RuntimeManagement] = field(default_factory=dict)
+    """By version; of a version that is not in here the default holds."""
     policies: Mapping[str, str] = field(default_factory=dict)
     """Resource policies, JSON as GetPolicy shows it, by qualifier; that of the function itself by the empty string."""
     published_config: str | None = None

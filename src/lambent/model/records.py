@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from lambent.model.code_signing import CodeSigningConfig
 from lambent.model.errors import PlatformError
 from lambent.model.event_source_mapping import EventSourceMapping
 from lambent.model.function import FunctionRecord, FunctionVersion
@@ -14,9 +15,10 @@ _functions = msgspec.json.Decoder(FunctionRecord)
 _versions = msgspec.json.Decoder(FunctionVersion)
 _layers = msgspec.json.Decoder(LayerRecord)
 _mappings = msgspec.json.Decoder(EventSourceMapping)
+_code_signings = msgspec.json.Decoder(CodeSigningConfig)
 
 
-def encode(value: FunctionRecord | FunctionVersion | LayerRecord | EventSourceMapping) -> bytes:
+def encode(value: FunctionRecord | FunctionVersion | LayerRecord | EventSourceMapping | CodeSigningConfig) -> bytes:
     return _encoder.encode(value)
 
 
@@ -54,6 +56,14 @@ def decode_mapping(value: bytes) -> EventSourceMapping:
         return _mappings.decode(value)
     except msgspec.MsgspecError as error:
         raise _unreadable("event source mapping", value, error) from error
+
+
+def decode_code_signing(value: bytes) -> CodeSigningConfig:
+    """Read what lies below a `config_prefix`; raises as `decode_function`."""
+    try:
+        return _code_signings.decode(value)
+    except msgspec.MsgspecError as error:
+        raise _unreadable("code signing configuration", value, error) from error
 
 
 def _unreadable(kind: str, value: bytes, error: msgspec.MsgspecError) -> PlatformError:
