@@ -99,6 +99,7 @@ class Target:
 
 @contextmanager
 def target(data_dir: Path) -> Iterator[Target]:
-    with running_service(data_dir, "--auth", "enforce") as service:
+    # Ten requests a second are let in for each unit of concurrency; the machine shall be the limit, not the account.
+    with running_service(data_dir, "--auth", "enforce", "--account-concurrency", "100000") as service:
         key = msgspec.json.decode((data_dir / "root-key.json").read_bytes())
         yield Target(service, Credential(key["access_key_id"], key["secret_access_key"]))

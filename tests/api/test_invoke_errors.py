@@ -164,4 +164,5 @@ def test_reserved_concurrency_of_zero_throttles_with_its_reason(client: Any, ech
     assert response["Error"]["Code"] == "TooManyRequestsException"
     assert response["Reason"] == "ReservedFunctionConcurrentInvocationLimitExceeded"
     assert response["Error"]["Message"] == "Rate Exceeded."
+    assert response["ResponseMetadata"]["HTTPHeaders"]["retry-after"] == "1"
     client.invoke(FunctionName=echo)

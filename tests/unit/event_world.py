@@ -86,6 +86,9 @@ class FakeFunctions:
             raise answer
         return answer
 
+    def admit(self, function: FunctionArn) -> None:
+        raise AssertionError("no rate holds events")
+
     def reserve(self, function: FunctionArn, concurrency: int | None) -> None: ...
 
     def retire(self, function: FunctionArn, *, keep: object) -> None: ...

@@ -185,7 +185,9 @@ class Delivery:
 
 
 def _request(head: EventHead, payload: bytes) -> InvokeRequest:
-    return InvokeRequest(request_id=head.request_id, function=head.function, payload=payload, trace_id=head.trace_id)
+    return InvokeRequest(
+        request_id=head.request_id, function=head.function, payload=payload, trace_id=head.trace_id, is_event=True
+    )
 
 
 def _with_error(head: EventHead, code: int, message: str) -> EventHead:

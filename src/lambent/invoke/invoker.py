@@ -36,7 +36,7 @@ class Invoker:
             TooManyRequests: no concurrency or no room is left.
             PlatformError: Lambent itself failed.
         """
-        target = await self._resolver.resolve(request.function)
+        target = await self._admitted(request)
         async with self._manager.lease(target) as lease:
             result = await lease.invoke(self._traced(request, target))
         assert isinstance(result, InvokeResult)  # streams go to those who want one
@@ -44,9 +44,15 @@ class Invoker:
 
     async def stream(self, request: InvokeRequest) -> InvokeResult | ResponseStream:
         """As `invoke`, for a request that wants a stream: it gets one if the function streams."""
-        target = await self._resolver.resolve(request.function)
+        target = await self._admitted(request)
         async with self._manager.lease(target) as lease:
             return await lease.invoke(self._traced(request, target))
+
+    async def _admitted(self, request: InvokeRequest) -> Target:
+        target = await self._resolver.resolve(request.function)
+        if not request.is_event:
+            self._manager.admit(target.version.arn)
+        return target
 
     def _traced(self, request: InvokeRequest, target: Target) -> InvokeRequest:
         """The request as the function will see it: with a trace, in which this invocation is counted.

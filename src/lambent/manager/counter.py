@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import NoReturn
 
+from lambent.manager.rates import throttled
 from lambent.model.arn import FunctionArn
-from lambent.model.errors import TooManyRequests
+
+_RETRY_AFTER_S = 1.0
+"""When an invoke that runs now will end nobody knows."""
 
 
 class ConcurrencyCounter:
@@ -44,11 +46,11 @@ class ConcurrencyCounter:
         reserved = self._reserved.get(function)
         if reserved is not None:
             if self._in_flight[function] >= reserved:
-                _throttle("ReservedFunctionConcurrentInvocationLimitExceeded")
+                raise throttled("ReservedFunctionConcurrentInvocationLimitExceeded", retry_after_s=_RETRY_AFTER_S)
         else:
             account = (function.account, function.region)
             if self._unreserved[account] >= self._account_limit - self._reserved_sum[account]:
-                _throttle("ConcurrentInvocationLimitExceeded")
+                raise throttled("ConcurrentInvocationLimitExceeded", retry_after_s=_RETRY_AFTER_S)
             self._unreserved[account] += 1
         self._in_flight[function] += 1
 
@@ -59,9 +61,8 @@ class ConcurrencyCounter:
         if not self._in_flight[function]:
             del self._in_flight[function]
 
+    def reserved(self, function: FunctionArn) -> int | None:
+        return self._reserved.get(function)
+
     def in_flight(self, function: FunctionArn) -> int:
         return self._in_flight[function]
-
-
-def _throttle(reason: str) -> NoReturn:
-    raise TooManyRequests("Rate Exceeded.", Reason=reason, Type="User")

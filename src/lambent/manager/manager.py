@@ -17,6 +17,7 @@ from lambent.manager.counter import ConcurrencyCounter
 from lambent.manager.keep_alive import Idle, expired
 from lambent.manager.placement import place
 from lambent.manager.pool import Pool
+from lambent.manager.rates import RequestRates, ScalingRates, throttled
 from lambent.model.arn import FunctionArn
 from lambent.model.errors import PlatformError, TooManyRequests
 from lambent.model.invocation import EnvironmentId, InvokeRequest, InvokeResult, Target
@@ -44,6 +45,8 @@ class LocalManager:
         self._worker = worker
         self._idle_timeout_s = idle_timeout_s
         self._counter = ConcurrencyCounter(account_concurrency)
+        self._requests = RequestRates(account_concurrency)
+        self._scaling = ScalingRates()
         self._pools: dict[str, Pool] = {}
         self._pool_of: dict[EnvironmentId, Pool] = {}
         self._busy: set[EnvironmentId] = set()
@@ -61,6 +64,9 @@ class LocalManager:
     ) -> None:
         if self._keeper is not None:
             self._keeper.cancel()
+
+    def admit(self, function: FunctionArn) -> None:
+        self._requests.admit(function, self._counter.reserved(function), time.monotonic())
 
     def lease(self, target: Target) -> _Lease:
         return _Lease(self, target)
@@ -173,6 +179,7 @@ class LocalManager:
                 waiter.set_exception(exc)
 
     def _start(self, pool: Pool) -> None:
+        self._scaling.admit(pool.version.arn, time.monotonic())
         placement = place(
             available_mib=self._worker.memory_available_mib(),
             starting=sum(len(one.starting) for one in self._pools.values()),
@@ -183,7 +190,7 @@ class LocalManager:
             self._let_go(idle, reason="memory")
         if not placement.is_admitted:
             log.warning("manager.no_room", extra={"memory_mib": pool.version.memory_mib})
-            raise TooManyRequests("Rate Exceeded.", Reason="ConcurrentInvocationLimitExceeded", Type="User")
+            raise throttled("ConcurrentInvocationLimitExceeded", retry_after_s=1.0)
         environment_id = self._worker.start(pool.version)
         pool.starting.add(environment_id)
         self._pool_of[environment_id] = pool
@@ -198,6 +205,8 @@ class LocalManager:
                 for idle in expired(pool.idle.values(), now_s=now_s, timeout_s=self._idle_timeout_s):
                     self._let_go(idle, reason="idle")
                 self._forget_if_empty(key, pool)
+            self._requests.prune(now_s)
+            self._scaling.prune(now_s)
 
     def _let_go(self, idle: Idle, *, reason: str) -> None:
         log.debug("environment.let_go", extra={"environment_id": idle.environment_id, "reason": reason})

@@ -26,6 +26,8 @@ class InvokeRequest(Struct, frozen=True, kw_only=True):
     client_context: str | None = None
     """Decoded JSON of the caller's X-Amz-Client-Context."""
     trace_id: str | None = None
+    is_event: bool = False
+    """An asynchronous invoke, whose rate no limit holds."""
     wants_log_tail: bool = False
     wants_stream: bool = False
     """The caller reads a streamed response as it comes; for others it is collected."""

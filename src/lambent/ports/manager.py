@@ -21,6 +21,14 @@ class Lease(Protocol):
 
 
 class Manager(Protocol):
+    def admit(self, function: FunctionArn) -> None:
+        """Count one synchronous request to an unqualified function.
+
+        Raises:
+            TooManyRequests: they come faster than its account's or its own reserved concurrency allows.
+        """
+        ...
+
     def lease(self, target: Target) -> AbstractAsyncContextManager[Lease]:
         """An environment of the target for one invocation: a warm one, or a new one once its Init is over.
 
