@@ -15,12 +15,14 @@ from lambent.model.limits import ACCOUNT_CONCURRENCY, CODE_STORAGE_BYTES, TIMEOU
 DEFAULT_LISTEN = "127.0.0.1:9400"
 DEFAULT_DATA_DIR = Path(".lambent")
 
-ENDPOINT_SERVICES = ("events", "s3", "sns", "sqs")
-"""AWS services that functions' code can come from and outcomes can be sent to."""
+OWN_SERVICES = ("iam", "lambda", "logs", "sts")
+"""AWS services that Lambent itself is."""
+ANY_SERVICE = "*"
 
 _DURATION = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>ms|s|m|h|d)?")
 _SIZE = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>[KMGT]?B)?")
 _BYTES = {"B": 1, "KB": 1024, "MB": 1024**2, "GB": 1024**3, "TB": 1024**4}
+_SERVICE = re.compile(r"\*|[a-z0-9-]+")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -75,7 +77,7 @@ class ServeOptions:
     code_storage_bytes: int = CODE_STORAGE_BYTES
     """For each account in each region: of functions, their versions and layers, zipped."""
     endpoints: Mapping[str, str] = field(default_factory=dict)
-    """URL by AWS service, e.g. of the S3-compatible store that packages come from."""
+    """URL by AWS service, for functions; packages come from `s3`. `*` stands for those not named."""
     runtime_fallback: RuntimeFallback = RuntimeFallback.NONE
     isolation: Isolation = Isolation.AUTO
     user: str | None = None
@@ -130,10 +132,12 @@ def parse_endpoints(pairs: Iterable[str]) -> Mapping[str, str]:
     endpoints: dict[str, str] = {}
     for pair in pairs:
         service, _, url = pair.partition("=")
-        if service not in ENDPOINT_SERVICES:
+        if not _SERVICE.fullmatch(service):
             raise InvalidConfiguration(
-                f"--endpoint must be SERVICE=URL for one of the services {', '.join(ENDPOINT_SERVICES)}; found {pair!r}"
+                f"--endpoint must be SERVICE=URL, e.g. s3=http://127.0.0.1:9000, or '*'=URL; found {pair!r}"
             )
+        if service in OWN_SERVICES:
+            raise InvalidConfiguration(f"--endpoint {service}: Lambent itself is what answers for {service}")
         if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).netloc:
             raise InvalidConfiguration(f"--endpoint {service} must be an http or https URL, found {url!r}")
         endpoints[service] = url

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
-_SCOPE = re.compile(r"Credential=[^/,\s]+/\d{8}/[^/,\s]+/(?P<service>[a-z0-9-]+)/aws4_request")
+from lambent.spec.scope import signed_service
+
 _SERVED = frozenset(("lambda", "logs", "sts", "iam"))
 
 
 def find_service(path: str, headers: Mapping[str, str], body: bytes) -> str:
     """The service's name in botocore: `lambda`, `logs`, `sts` or `iam`; whatever has no mark is Lambda's to refuse."""
-    scope = _SCOPE.search(headers.get("authorization", ""))
-    if scope is not None and scope["service"] in _SERVED:
-        return scope["service"]
+    service = signed_service(headers.get("authorization", ""), "")
+    if service in _SERVED:
+        return service
     if headers.get("x-amz-target", "").startswith("Logs_"):
         return "logs"
     if path == "/" and headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):

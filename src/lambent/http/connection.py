@@ -342,11 +342,16 @@ class Connection(asyncio.Protocol):
             self._write(head + body)
         self._settle(exchange)
 
-    def send_head(self, exchange: Exchange, status: int, headers: Sequence[Header]) -> None:
+    def send_head(self, exchange: Exchange, status: int, headers: Sequence[Header], length: int | None) -> None:
         carries_body = wire.has_body(status)
-        if exchange.is_version_1_0:
+        exchange.has_length = length is not None
+        framing = b""
+        if carries_body and length is not None:
+            framing = b"content-length: %d\r\n" % length
+        elif carries_body and exchange.is_version_1_0:
             exchange.is_persistent = False  # without chunks, the end of the connection is the end of the body
-        framing = b"transfer-encoding: chunked\r\n" if carries_body and not exchange.is_version_1_0 else b""
+        elif carries_body:
+            framing = b"transfer-encoding: chunked\r\n"
         head = wire.head(wire.status_line(status), headers, framing + self._last_lines(exchange))
         exchange.is_started = True
         exchange.sends_body = carries_body and exchange.method != "HEAD"
@@ -354,12 +359,12 @@ class Connection(asyncio.Protocol):
 
     def send_chunk(self, exchange: Exchange, data: bytes) -> None:
         if exchange.sends_body:
-            self._write_all((data,) if exchange.is_version_1_0 else wire.chunk(data))
+            self._write_all(wire.chunk(data) if _is_chunked(exchange) else (data,))
 
     def send_end(self, exchange: Exchange, trailers: Sequence[Header]) -> None:
         end = wire.trailers(trailers)
         exchange.is_answered = True
-        if exchange.sends_body and not exchange.is_version_1_0:
+        if exchange.sends_body and _is_chunked(exchange):
             self._write(end)
         self._settle(exchange)
 
@@ -496,6 +501,10 @@ class Connection(asyncio.Protocol):
             self._refuse(Refused(408, "The request did not arrive in time"))
         else:
             self._hang_up()
+
+
+def _is_chunked(exchange: Exchange) -> bool:
+    return not exchange.is_version_1_0 and not exchange.has_length
 
 
 _JSON: Sequence[Header] = ((b"content-type", b"application/json"),)

@@ -26,7 +26,7 @@ class Answering(Protocol):
     def send_answer(
         self, exchange: Exchange, status: int, headers: Sequence[Header], body: bytes, may_wait: bool
     ) -> None: ...
-    def send_head(self, exchange: Exchange, status: int, headers: Sequence[Header]) -> None: ...
+    def send_head(self, exchange: Exchange, status: int, headers: Sequence[Header], length: int | None) -> None: ...
     def send_chunk(self, exchange: Exchange, data: bytes) -> None: ...
     def send_end(self, exchange: Exchange, trailers: Sequence[Header]) -> None: ...
     async def flushed(self) -> None: ...
@@ -45,6 +45,7 @@ class Exchange:
         "body",
         "body_reader",
         "closed",
+        "has_length",
         "headers",
         "is_answered",
         "is_persistent",
@@ -72,6 +73,7 @@ class Exchange:
         self.is_answered = False
         self.is_started = False
         self.sends_body = False
+        self.has_length = False
         self.is_persistent = True
         self.is_version_1_0 = False
         self._callbacks: list[Callable[[], None]] | None = None
@@ -104,13 +106,16 @@ class Exchange:
         else:
             self._connection.send_answer(self, status, headers, body, may_wait)
 
-    def start(self, status: int, headers: Sequence[Header] = ()) -> BodyWriter:
-        """Begin an answer whose body follows in pieces. Raises like `respond`."""
+    def start(self, status: int, headers: Sequence[Header] = (), *, length: int | None = None) -> BodyWriter:
+        """Begin an answer whose body follows in pieces. Raises like `respond`.
+
+        With a `length` exactly that many bytes must follow, unless the answer is to HEAD; without, it goes in chunks.
+        """
         self._refuse_second_answer()
         if self.closed:
             self.is_started = True
         else:
-            self._connection.send_head(self, status, headers)
+            self._connection.send_head(self, status, headers, length)
         return BodyWriter(self, self._connection)
 
     def _refuse_second_answer(self) -> None:

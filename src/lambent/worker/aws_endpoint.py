@@ -1,0 +1,130 @@
+"""AWS services as a function finds them at AWS_ENDPOINT_URL, which needs no network: Lambent's own, and the operator's.
+
+What is signed for a service of Lambent's goes to its gateway; all else is passed on, byte for byte, to the endpoint that
+the operator has given for the service. Served on a listener inside each sandbox.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Self
+
+from lambent.http.exchange import BodyWriter, Exchange, Handler
+from lambent.http.streaming_client import Body, StreamedAnswer, StreamingClient
+from lambent.http.wire import Header
+from lambent.spec.scope import signed_service
+from lambent.worker.aws_refusals import refusal
+
+log = logging.getLogger(__name__)
+
+OWN_SERVICES = frozenset(("iam", "lambda", "logs", "sts"))
+ANY_SERVICE = "*"
+
+_OF_THE_CONNECTION = frozenset((
+    b"connection", b"content-length", b"expect", b"keep-alive", b"proxy-connection", b"te", b"transfer-encoding",
+    b"upgrade",
+))  # fmt: skip
+"""Headers about one hop only: each connection has its own (RFC 9110 §7.6.1)."""
+_OWN_PATH, _CODE_PATH = b"/_lambent/", b"/_lambent/code/"
+
+
+class AwsEndpoint:
+    """Serves all sandboxes of a worker. `endpoints` holds URLs by the name that requests for a service are signed with.
+
+    `own` gets the requests for Lambent's services; it is set once there is a gateway.
+    """
+
+    def __init__(self, endpoints: Mapping[str, str]) -> None:
+        self.own: Handler
+        self._clients = {url: StreamingClient(url) for url in set(endpoints.values())}
+        self._endpoints = dict(endpoints)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        self._stack = AsyncExitStack()
+        for client in self._clients.values():
+            await self._stack.enter_async_context(client)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
+
+    def streams(self, exchange: Exchange) -> bool:
+        """Whether a request's body is passed on while it arrives."""
+        return service_of(exchange) not in OWN_SERVICES
+
+    def handle(self, exchange: Exchange) -> None:
+        """The HTTP server's handler."""
+        service = service_of(exchange)
+        if exchange.path.startswith(_OWN_PATH) and not exchange.path.startswith(_CODE_PATH):
+            _refuse(exchange, service, 404, "NotFound", "What Lambent tells of itself is not for functions")
+        elif service in OWN_SERVICES:
+            self.own(exchange)
+        elif (url := self._endpoints.get(service) or self._endpoints.get(ANY_SERVICE)) is None:
+            text = f"Lambent has no endpoint for {service}: start it with --endpoint {service}=URL or --endpoint '*'=URL"
+            _refuse(exchange, service, 400, "EndpointNotConfigured", text)
+        else:
+            task = asyncio.get_running_loop().create_task(self._pass_on(exchange, service, url))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+            exchange.on_close(task.cancel)
+
+    async def _pass_on(self, exchange: Exchange, service: str, url: str) -> None:
+        client = self._clients[url]
+        target = client.path + exchange.path + (b"?" + exchange.query if exchange.query else b"")
+        writer: BodyWriter | None = None
+        try:
+            async with client.stream(exchange.method, target, _end_to_end(exchange.headers), _body(exchange)) as answer:
+                writer = exchange.start(answer.status, _answered(answer), length=_length(answer.headers))
+                async for piece in answer.body:
+                    await writer.write(piece)
+                await writer.close(answer.body.trailers)
+        except OSError as exc:
+            if exchange.closed:
+                return
+            log.warning("aws_endpoint.failed", extra={"service": service, "url": url, "reason": str(exc)})
+            if writer is not None:
+                writer.abort()
+            else:
+                text = f"The endpoint of {service}, {url}, cannot be reached: {exc or type(exc).__name__}"
+                _refuse(exchange, service, 503, "ServiceUnavailable", text)
+
+
+def service_of(exchange: Exchange) -> str:
+    """The name that a request is signed with. What nobody signed is S3's, but what shows that it is not: `unknown`."""
+    if exchange.path.startswith(_CODE_PATH) or b".lambda-url." in (exchange.header(b"host") or b""):
+        return "lambda"
+    authorization = (exchange.header(b"authorization") or b"").decode("latin-1")
+    service = signed_service(authorization, exchange.query.decode("latin-1"))
+    if service is not None:
+        return service
+    is_form = (exchange.header(b"content-type") or b"").startswith(b"application/x-www-form-urlencoded")
+    return "unknown" if is_form or exchange.header(b"x-amz-target") is not None else "s3"
+
+
+def _body(exchange: Exchange) -> Body | None:
+    length = _length(exchange.headers)
+    is_there = length is not None or exchange.header(b"transfer-encoding") is not None
+    return Body(exchange.body_reader, length) if is_there and exchange.body_reader is not None else None
+
+
+def _length(headers: Sequence[Header]) -> int | None:
+    return next((int(value) for name, value in headers if name == b"content-length"), None)
+
+
+def _end_to_end(headers: Sequence[Header]) -> Sequence[Header]:
+    return [header for header in headers if header[0] not in _OF_THE_CONNECTION]
+
+
+def _answered(answer: StreamedAnswer) -> Sequence[Header]:
+    return [header for header in _end_to_end(answer.headers) if header[0] != b"date"]  # our engine gives its own
+
+
+def _refuse(exchange: Exchange, service: str, status: int, code: str, message: str) -> None:
+    exchange.respond(*refusal(exchange, service, status, code, message))
