@@ -26,7 +26,7 @@ from lambent.adapters.http.targets import HttpTargets, Signer
 from lambent.adapters.sqlite.event_queue import SqliteEventQueue
 from lambent.adapters.sqlite.log_store import SqliteLogStore
 from lambent.adapters.sqlite.store import SqliteStore
-from lambent.config import Auth, Egress, ServeOptions, is_loopback
+from lambent.config import ANY_SERVICE, Auth, Egress, ServeOptions, is_loopback
 from lambent.control import Control
 from lambent.frontend.gateway import Authenticator, Gateway
 from lambent.frontend.ids import new_request_id
@@ -54,6 +54,7 @@ from lambent.model.limits import REQUEST_BYTES
 from lambent.ports.store import Store
 from lambent.service_log import start_service_log
 from lambent.spec.service import load
+from lambent.worker.aws_endpoint import AwsEndpoint
 from lambent.worker.code_cache import CodeCache
 from lambent.worker.runtime_dirs import compile_client, prepare_empty, prepare_python
 from lambent.worker.runtimes import Interpreter, Missing, discover, resolve_runtime
@@ -181,7 +182,10 @@ class _Host:
         blobs = FileBlobs(data_dir / "blobs")
         code_cache = CodeCache(data_dir / "code", blobs)
         identity = _Identity(store, root_key.load_or_create(data_dir), is_open=options.auth is Auth.OPEN)
-        worker = await stack.enter_async_context(await self._worker(code_cache, telemetry, identity, stack))
+        aws_endpoint = await stack.enter_async_context(AwsEndpoint(options.endpoints))
+        worker = await stack.enter_async_context(
+            await self._worker(code_cache, telemetry, identity, aws_endpoint, stack)
+        )
         manager = await stack.enter_async_context(
             LocalManager(worker, account_concurrency=options.account_concurrency, idle_timeout_s=options.idle_timeout_s)
         )
@@ -204,13 +208,19 @@ class _Host:
             invoke_api=InvokeApi(invoker, events),
             local_api=local_api,
         )
+        aws_endpoint.own = gateway.handle
         limits = Limits(
             body_bytes=2 * REQUEST_BYTES
         )  # the gateway refuses in AWS's words what is only a little too large
         return await stack.enter_async_context(Server(gateway.handle, limits=limits, name="frontend")), events
 
     async def _worker(
-        self, code_cache: CodeCache, telemetry: TelemetryWriter, identity: _Identity, stack: AsyncExitStack
+        self,
+        code_cache: CodeCache,
+        telemetry: TelemetryWriter,
+        identity: _Identity,
+        aws_endpoint: AwsEndpoint,
+        stack: AsyncExitStack,
     ) -> LocalWorker:
         runtime_root = self._data_dir / "runtime"
         options = WorkerOptions(
@@ -230,6 +240,7 @@ class _Host:
             code_cache=code_cache,
             telemetry=telemetry,
             role_sessions=identity.execution_roles,
+            aws_endpoint=aws_endpoint,
         )
 
     async def _resolver(self, store: SqliteStore, manager: LocalManager, stack: AsyncExitStack) -> Resolver:
@@ -285,7 +296,7 @@ class _Host:
 
         code_source = await stack.enter_async_context(
             S3CodeSource(
-                self._options.endpoints.get("s3"),
+                self._options.endpoints.get("s3") or self._options.endpoints.get(ANY_SERVICE),
                 access_key=os.environ.get("AWS_ACCESS_KEY_ID", ""),
                 secret_key=os.environ.get("AWS_SECRET_ACCESS_KEY", ""),
             )

@@ -58,11 +58,13 @@ def test_anything_else_is_no_size(text: str) -> None:
 
 
 def test_endpoints_are_read_by_service() -> None:
-    pairs = ["s3=http://127.0.0.1:9000", "sqs=http://127.0.0.1:9324"]
-    assert parse_endpoints(pairs) == {"s3": "http://127.0.0.1:9000", "sqs": "http://127.0.0.1:9324"}
+    pairs = ["s3=http://127.0.0.1:9000", "*=https://aws.example"]
+    assert parse_endpoints(pairs) == {"s3": "http://127.0.0.1:9000", "*": "https://aws.example"}
 
 
-@pytest.mark.parametrize("pair", ["s3", "s3=", "s3=127.0.0.1:9000", "s3=ftp://x", "ec2=http://x", "=http://x"])
+@pytest.mark.parametrize(
+    "pair", ["s3", "s3=", "s3=127.0.0.1:9000", "s3=ftp://x", "lambda=http://x", "S3=http://x", "=http://x"]
+)
 def test_an_endpoint_that_would_be_ignored_is_refused(pair: str) -> None:
     with pytest.raises(InvalidConfiguration, match="--endpoint"):
         parse_endpoints([pair])

@@ -60,8 +60,8 @@ def serve(
     code_storage:
         How much code an account may keep in a region, all versions counted, e.g. 500MB, 75GB.
     endpoint:
-        SERVICE=URL of an AWS-compatible service, e.g. s3=http://127.0.0.1:9000: packages come from s3, outcomes of
-        asynchronous invokes go to sqs, sns, events and s3. Repeatable.
+        SERVICE=URL of an AWS-compatible service, e.g. s3=http://127.0.0.1:9000, or '*'=URL for all not named: functions
+        call them, packages come from s3, outcomes of asynchronous invokes go to sqs, sns, events and s3. Repeatable.
     runtime_fallback:
         What runs a function whose interpreter is not on this host: `none`, or the `nearest` version of the language.
     isolation:

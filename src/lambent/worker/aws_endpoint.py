@@ -1,7 +1,7 @@
 """AWS services as a function finds them at AWS_ENDPOINT_URL, which needs no network: Lambent's own, and the operator's.
 
-What is signed for a service of Lambent's goes to its gateway; all else is passed on, byte for byte, to the endpoint that
-the operator has given for the service. Served on a listener inside each sandbox.
+What is signed for a service of Lambent's goes to its gateway; all else is passed on, byte for byte, to the endpoint
+that the operator has given for the service. Served on a listener inside each sandbox.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 OWN_SERVICES = frozenset(("iam", "lambda", "logs", "sts"))
 ANY_SERVICE = "*"
+UNKNOWN = "unknown"
 
 _OF_THE_CONNECTION = frozenset((
     b"connection", b"content-length", b"expect", b"keep-alive", b"proxy-connection", b"te", b"transfer-encoding",
@@ -67,13 +68,12 @@ class AwsEndpoint:
         elif service in OWN_SERVICES:
             self.own(exchange)
         elif (url := self._endpoints.get(service) or self._endpoints.get(ANY_SERVICE)) is None:
-            text = f"Lambent has no endpoint for {service}: start it with --endpoint {service}=URL or --endpoint '*'=URL"
-            _refuse(exchange, service, 400, "EndpointNotConfigured", text)
+            _refuse(exchange, service, 400, "EndpointNotConfigured", _how_to_configure(service))
         else:
             task = asyncio.get_running_loop().create_task(self._pass_on(exchange, service, url))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-            exchange.on_close(task.cancel)
+            exchange.on_close(lambda: _cancel(task))
 
     async def _pass_on(self, exchange: Exchange, service: str, url: str) -> None:
         client = self._clients[url]
@@ -96,8 +96,12 @@ class AwsEndpoint:
                 _refuse(exchange, service, 503, "ServiceUnavailable", text)
 
 
+def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+
+
 def service_of(exchange: Exchange) -> str:
-    """The name that a request is signed with. What nobody signed is S3's, but what shows that it is not: `unknown`."""
+    """The name that a request is signed with. What nobody signed is S3's, but what shows that it is not."""
     if exchange.path.startswith(_CODE_PATH) or b".lambda-url." in (exchange.header(b"host") or b""):
         return "lambda"
     authorization = (exchange.header(b"authorization") or b"").decode("latin-1")
@@ -105,7 +109,12 @@ def service_of(exchange: Exchange) -> str:
     if service is not None:
         return service
     is_form = (exchange.header(b"content-type") or b"").startswith(b"application/x-www-form-urlencoded")
-    return "unknown" if is_form or exchange.header(b"x-amz-target") is not None else "s3"
+    return UNKNOWN if is_form or exchange.header(b"x-amz-target") is not None else "s3"
+
+
+def _how_to_configure(service: str) -> str:
+    named = f"--endpoint {service}=URL or " if service != UNKNOWN else ""
+    return f"Lambent has no endpoint for the service {service}: start it with {named}--endpoint '*'=URL"
 
 
 def _body(exchange: Exchange) -> Body | None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from lambent.model.function import DEFAULT_LOG_LEVEL, FunctionVersion, LogFormat
 from lambent.ports.roles import RoleCredentials
+from lambent.worker.sandbox.plan import AWS_ENDPOINT_URL
 
 _OVERRIDABLE = {
     "LANG": "en_US.UTF-8",
@@ -15,6 +16,7 @@ _OVERRIDABLE = {
     "AWS_XRAY_DAEMON_ADDRESS": "169.254.100.1:2000",
     "_AWS_XRAY_DAEMON_ADDRESS": "169.254.100.1",
     "_AWS_XRAY_DAEMON_PORT": "2000",
+    "AWS_ENDPOINT_URL": AWS_ENDPOINT_URL,
     "TZ": ":UTC",
     "PWD": "/var/task",
     "SHLVL": "0",

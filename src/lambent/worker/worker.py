@@ -18,11 +18,12 @@ from lambent.http.server import Limits, Server
 from lambent.model.errors import FunctionError, PlatformError
 from lambent.model.function import FunctionVersion
 from lambent.model.invocation import EnvironmentId, InvokeRequest, InvokeResult
-from lambent.model.limits import INVOKE_RESPONSE_BYTES, MEMORY_MIB_PER_VCPU, PROCESSES
+from lambent.model.limits import INVOKE_RESPONSE_BYTES, MEMORY_MIB_PER_VCPU, PROCESSES, REQUEST_BYTES
 from lambent.model.response_stream import ResponseStream
 from lambent.ports.roles import RoleCredentials, RoleSessions
 from lambent.ports.telemetry import Telemetry
 from lambent.ports.worker import WorkerListener
+from lambent.worker.aws_endpoint import AwsEndpoint
 from lambent.worker.code_cache import CodeCache
 from lambent.worker.environment import Environment, Notices
 from lambent.worker.extensions_api import ExtensionsApi
@@ -52,6 +53,10 @@ _RUNTIME_API_LIMITS = Limits(
 """A little above what a response may hold, so that one too large is answered in the Runtime API's own words."""
 
 
+_AWS_LIMITS = Limits(body_bytes=2 * REQUEST_BYTES, head_timeout_s=None, body_timeout_s=None, idle_timeout_s=None)
+"""No times here either: a sandbox may be frozen at any moment."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerOptions:
     runtime_dirs: dict[str, Path]
@@ -72,12 +77,14 @@ class LocalWorker:
         code_cache: CodeCache,
         telemetry: Telemetry,
         role_sessions: RoleSessions,
+        aws_endpoint: AwsEndpoint,
     ) -> None:
         self._options = options
         self._sandboxes = sandboxes
         self._code_cache = code_cache
         self._telemetry = telemetry
         self._role_sessions = role_sessions
+        self._aws_endpoint = aws_endpoint
         self._listener: WorkerListener | None = None
         self._environments: dict[EnvironmentId, Environment] = {}
         self._lives: dict[EnvironmentId, asyncio.Task[None]] = {}
@@ -178,6 +185,7 @@ class LocalWorker:
             notices=Notices(settled=self._settled, gone=self._gone),
         )
         await self._serve_runtime_api(stack, environment, sandbox)
+        await self._serve_aws(stack, sandbox)
         return environment
 
     def _runtime_of(self, version: FunctionVersion) -> tuple[Interpreter | Missing | None, tuple[str, str] | None]:
@@ -238,6 +246,13 @@ class LocalWorker:
             Server(api.handle, limits=_RUNTIME_API_LIMITS, name="runtime-api", streams=comes_in_pieces)
         )
         await server.serve_socket(sandbox.listener)
+
+    async def _serve_aws(self, stack: AsyncExitStack, sandbox: Sandbox) -> None:
+        endpoint = self._aws_endpoint
+        server = await stack.enter_async_context(
+            Server(endpoint.handle, limits=_AWS_LIMITS, name="aws-endpoint", streams=endpoint.streams)
+        )
+        await server.serve_socket(sandbox.endpoint_listener)
 
     def _settled(self, environment_id: EnvironmentId) -> None:
         if self._listener is not None:

@@ -67,7 +67,7 @@ class HttpTargets:
         service, region = message.target.split(":")[2:4]
         if service not in _REQUESTS:
             raise Undelivered(f"{message.target} is no target that Lambent knows", is_final=True)
-        endpoint = self._endpoints.get(service)
+        endpoint = self._endpoints.get(service) or self._endpoints.get("*")
         if endpoint is None:
             raise Undelivered(
                 f"Lambent has no endpoint for {service}: start it with --endpoint {service}=URL", is_final=True
