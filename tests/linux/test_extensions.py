@@ -343,3 +343,22 @@ def test_a_new_generation_has_new_extensions(extended: Extended, invoke: Invoke)
     assert failed["errorType"] == "Runtime.ExitError"
     assert tail(response).count("[all] born") == 1
     assert "[all] INVOKE" in tail(response)
+
+
+def test_the_example_extensions_run_as_they_are(
+    client: Any, function: Function, invoke: Invoke, logged: Logged, replace: Callable[[str], None]
+) -> None:
+    files = {f"extensions/{file.name}": file.read_bytes() for file in EXAMPLES.glob("*/extensions/*")}
+    package = {"ZipFile": make_zip(files, executable=tuple(files))}
+    arn = client.publish_layer_version(LayerName="test-examples", Content=package)["LayerVersionArn"]
+    name = function(ECHO, Layers=[arn], Timeout=20, MemorySize=512)
+
+    identities = [invoke(name, number)[1]["ResponseMetadata"]["RequestId"] for number in range(2)]
+    replace(name)
+
+    text = logged(name, "after 2 invocations")
+    assert len(files) == 3
+    for identity in identities:
+        assert f"[node-extension] invocation {identity}" in text
+        assert re.search(rf'\[bash-extension\] .*"requestId": "{identity}"', text)
+    client.delete_layer_version(LayerName="test-examples", VersionNumber=1)

@@ -23,7 +23,7 @@ from lambent.model.events import (
 
 ON_DEMAND = InitializationType.ON_DEMAND
 TRACE = "Root=1-5e34a614-10bdaf1f1fb44f07bc535a1a;Parent=07f5a3c2d1f6f850;Sampled=1"
-TRACING = {"tracing": {"type": "X-Amzn-Trace-Id", "value": TRACE}}
+TRACING = {"tracing": {"type": "X-Amzn-Trace-Id", "value": TRACE, "spanId": "07f5a3c2d1f6f850"}}
 INIT = {"initializationType": "on-demand", "phase": "init"}
 
 
@@ -39,6 +39,9 @@ INIT = {"initializationType": "on-demand", "phase": "init"}
                 runtime_version_arn="arn",
                 function_name="f",
                 function_version="$LATEST",
+                function_arn="arn:f",
+                instance_id="i",
+                instance_memory_bytes=134217728,
             ),
             "initStart",
             INIT
@@ -47,6 +50,9 @@ INIT = {"initializationType": "on-demand", "phase": "init"}
                 "runtimeVersionArn": "arn",
                 "functionName": "f",
                 "functionVersion": "$LATEST",
+                "functionArn": "arn:f",
+                "instanceId": "i",
+                "instanceMaxMemory": 134217728,
             },
         ),
         (

@@ -35,6 +35,9 @@ def init_start(runtime_version: str | None) -> InitStart:
         runtime_version_arn=None,
         function_name="f",
         function_version="1",
+        function_arn="arn:f",
+        instance_id="i",
+        instance_memory_bytes=134217728,
     )
 
 

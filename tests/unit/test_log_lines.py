@@ -6,11 +6,13 @@ import pytest
 
 from lambent.logs.lines import text_line
 from lambent.model.events import (
+    ExtensionInit,
     Fault,
     InitializationType,
     InitReport,
     InitRuntimeDone,
     InitStart,
+    LogsDropped,
     Phase,
     PlatformEvent,
     Report,
@@ -18,6 +20,7 @@ from lambent.model.events import (
     ShutdownDone,
     Start,
     Status,
+    TelemetrySubscription,
 )
 
 ID = "8f507cfc-example-4697-b07a-ac58fc914c95"
@@ -54,6 +57,9 @@ def init_start(runtime_version: str | None, arn: str | None) -> InitStart:
         runtime_version_arn=arn,
         function_name="f",
         function_version="$LATEST",
+        function_arn="arn:f",
+        instance_id="i",
+        instance_memory_bytes=134217728,
     )
 
 
@@ -123,6 +129,28 @@ ARN = "arn:aws:lambda:eu-central-1::runtime:" + "ab" * 32
         (report(trace_id=TRACE.replace("Sampled=1", "Sampled=0")), f"{BASE}\n"),
         (report(trace_id="Root=1-5e34a614-10bdaf1f1fb44f07bc535a1a;Sampled=1"), f"{BASE}\n"),
         (report(trace_id="nonsense"), f"{BASE}\n"),
+        (
+            ExtensionInit(time=1.0, name="e", state="Ready", events=("INVOKE", "SHUTDOWN")),
+            "EXTENSION\tName: e\tState: Ready\tEvents: [INVOKE, SHUTDOWN]\n",
+        ),
+        (
+            ExtensionInit(time=1.0, name="e", state="LaunchError", events=(), error_type="PermissionDenied"),
+            "EXTENSION\tName: e\tState: LaunchError\tEvents: []\tError Type: PermissionDenied\n",
+        ),
+        (
+            TelemetrySubscription(
+                time=1.0, api="Telemetry", name="e", state="Subscribed", types=("platform", "function")
+            ),
+            "TELEMETRY\tName: e\tState: Subscribed\tTypes: [Platform, Function]\n",
+        ),
+        (
+            TelemetrySubscription(time=1.0, api="Logs", name="e", state="Subscribed", types=("extension",)),
+            "LOGS\tName: e\tState: Subscribed\tTypes: [Extension]\n",
+        ),
+        (
+            LogsDropped(time=1.0, name="e", dropped_records=3, dropped_bytes=400),
+            "LOGS_DROPPED\tName: e\tDropped Records: 3\tDropped Bytes: 400\n",
+        ),
         (Fault(time=1.0, text=f"{ID} Task timed out after 3.00 seconds"), f"{ID} Task timed out after 3.00 seconds\n"),
         (ShutdownDone(time=1.0, reason="spindown", duration_ms=1.0), None),
     ],

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import socket
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self, cast
@@ -88,14 +89,24 @@ class _Wire(asyncio.Protocol):
 
 
 class Client:
-    """Speaks to one server, by TCP or by a Unix socket `path`; at most `connections` requests are under way at once."""
+    """Speaks to one server, by TCP or by a Unix socket `path`; at most `connections` requests are under way at once.
+
+    `connect` makes its connections in its place, where the server cannot be reached from here by an address.
+    """
 
     def __init__(
-        self, host: str = "127.0.0.1", port: int = 80, *, path: str | None = None, connections: int = 64
+        self,
+        host: str = "127.0.0.1",
+        port: int = 80,
+        *,
+        path: str | None = None,
+        connections: int = 64,
+        connect: Callable[[], Awaitable[socket.socket]] | None = None,
     ) -> None:
         self._host = host
         self._port = port
         self._path = path
+        self._connect = connect
         self._idle: list[_Wire] = []
         self._slots = asyncio.Semaphore(connections)
         self._authority = f"{host}:{port}".encode("ascii")
@@ -133,6 +144,8 @@ class Client:
             if wire.transport is not None and not wire.transport.is_closing():
                 return wire
         loop = asyncio.get_running_loop()
+        if self._connect is not None:
+            return (await loop.create_connection(_Wire, sock=await self._connect()))[1]
         if self._path is not None:
             return (await loop.create_unix_connection(_Wire, self._path))[1]
         return (await loop.create_connection(_Wire, self._host, self._port))[1]

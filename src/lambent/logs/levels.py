@@ -19,12 +19,14 @@ from lambent.model.events import (
     InitReport,
     InitRuntimeDone,
     InitStart,
+    LogsDropped,
     PlatformEvent,
     Report,
     RuntimeDone,
     ShutdownDone,
     Start,
     Status,
+    TelemetrySubscription,
 )
 
 _SEVERITY = {"TRACE": 0, "DEBUG": 1, "INFO": 2, "WARN": 3, "WARNING": 3, "ERROR": 4, "FATAL": 5, "CRITICAL": 5}
@@ -83,9 +85,9 @@ def event_level(event: PlatformEvent) -> str:
             return "INFO" if event.status is Status.SUCCESS else "WARN"
         case ExtensionInit():
             return "INFO" if event.error_type is None else "WARN"
-        case Start():
+        case Start() | TelemetrySubscription():
             return "INFO"
-        case Fault():
+        case Fault() | LogsDropped():
             return "WARN"
         case ShutdownDone():
             return "DEBUG"

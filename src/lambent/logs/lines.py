@@ -11,12 +11,14 @@ from lambent.model.events import (
     InitReport,
     InitRuntimeDone,
     InitStart,
+    LogsDropped,
     PlatformEvent,
     Report,
     RuntimeDone,
     ShutdownDone,
     Start,
     Status,
+    TelemetrySubscription,
 )
 
 
@@ -35,6 +37,12 @@ def text_line(event: PlatformEvent) -> str | None:
             return _init_report(event)
         case ExtensionInit():
             return _extension(event)
+        case TelemetrySubscription():
+            types = ", ".join(one.capitalize() for one in event.types)
+            return f"{event.api.upper()}\tName: {event.name}\tState: {event.state}\tTypes: [{types}]\n"
+        case LogsDropped():
+            losses = f"Dropped Records: {event.dropped_records}\tDropped Bytes: {event.dropped_bytes}"
+            return f"LOGS_DROPPED\tName: {event.name}\t{losses}\n"
         case Fault():
             return f"{event.text}\n"
         case InitRuntimeDone() | ShutdownDone():

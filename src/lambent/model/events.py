@@ -48,6 +48,10 @@ class InitStart(Struct, frozen=True, kw_only=True):
     runtime_version_arn: str | None
     function_name: str
     function_version: str
+    function_arn: str
+    instance_id: str
+    """The environment's own."""
+    instance_memory_bytes: int
 
 
 class InitRuntimeDone(Struct, frozen=True, kw_only=True):
@@ -56,6 +60,25 @@ class InitRuntimeDone(Struct, frozen=True, kw_only=True):
     initialization_type: InitializationType
     status: Status
     error_type: str | None = None
+
+
+class TelemetrySubscription(Struct, frozen=True, kw_only=True):
+    """An extension has subscribed to this very stream, by the `api` "Telemetry" or the older "Logs"."""
+
+    time: float
+    api: str
+    name: str
+    state: str
+    types: tuple[str, ...]
+
+
+class LogsDropped(Struct, frozen=True, kw_only=True):
+    """A subscriber was slower than its environment, and lost so much."""
+
+    time: float
+    name: str
+    dropped_records: int
+    dropped_bytes: int
 
 
 class InitReport(Struct, frozen=True, kw_only=True):
@@ -90,6 +113,10 @@ class RuntimeDone(Struct, frozen=True, kw_only=True):
     status: Status
     duration_ms: float
     produced_bytes: int
+    response_latency_ms: float | None = None
+    """Until the runtime began its response; None where it made none."""
+    response_duration_ms: float = 0.0
+    """From there to the end of the response."""
     error_type: str | None = None
     trace_id: str | None = None
 
@@ -127,5 +154,15 @@ class ShutdownDone(Struct, frozen=True, kw_only=True):
 
 
 PlatformEvent = (
-    InitStart | ExtensionInit | InitRuntimeDone | InitReport | Start | RuntimeDone | Report | Fault | ShutdownDone
+    InitStart
+    | TelemetrySubscription
+    | ExtensionInit
+    | InitRuntimeDone
+    | InitReport
+    | Start
+    | RuntimeDone
+    | Report
+    | LogsDropped
+    | Fault
+    | ShutdownDone
 )

@@ -15,7 +15,7 @@ from typing import assert_never
 
 from lambent.http.server import BodyReader, Exchange
 from lambent.model.errors import FunctionError, PlatformError
-from lambent.model.events import Phase, ShutdownReason
+from lambent.model.events import Phase, ShutdownReason, Status
 from lambent.model.function import FunctionVersion
 from lambent.model.invocation import EnvironmentId, InvokeRequest, InvokeResult
 from lambent.model.limits import INIT_TIMEOUT_S
@@ -31,6 +31,7 @@ from lambent.worker.reporter import Reporter
 from lambent.worker.sandbox.client import Sandbox
 from lambent.worker.sandbox.wire import ExitStatus
 from lambent.worker.streaming import RuntimeStream
+from lambent.worker.telemetry_api import TelemetryApi
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +60,7 @@ class Environment:
         sandbox: Sandbox,
         launch: Launch,
         extensions: ExtensionsApi,
+        telemetry: TelemetryApi,
         processes: Processes,
         reporter: Reporter,
         notices: Notices,
@@ -67,6 +69,7 @@ class Environment:
         self.version = version
         self._sandbox = sandbox
         self.extensions = extensions
+        self.telemetry = telemetry
         self._launch = launch
         self._processes = processes
         self._reporter = reporter
@@ -240,6 +243,8 @@ class Environment:
                 self._processes.start_runtime(self._launch.runtime)
             case life.EndInit():
                 self._reporter.init_ended(command, self.extensions.roster)
+                if command.status is Status.SUCCESS:
+                    self.telemetry.close_subscription()
                 self._sandbox.limit_cpu()
                 if self._invocation is None:
                     self._clear_timer()
@@ -285,6 +290,8 @@ class Environment:
         if payload is None:
             assert command.error_type is not None
             payload = self._reporter.failed(command.error_type, command.reason, invocation.request.request_id)
+        else:
+            invocation.response_ended = time.perf_counter()
         invocation.respond(payload, self.version.version, command.error_type)
 
     def _finish(self, command: life.Finish) -> None:
@@ -335,9 +342,10 @@ class Environment:
 
     async def _shut_down(self, reason: ShutdownReason) -> None:
         self._parked = None
-        await self._processes.shut_down(reason)
+        await self._processes.shut_down(reason, self.telemetry.flush)
         await self._sandbox.kill()
         self._oom_kills = self._sandbox.oom_kills()
+        await self.telemetry.end_generation()
         self.extensions.begin_generation()
         self._handle_late(life.GenerationGone())
 

@@ -24,21 +24,38 @@ class Invocation:
     started: float = field(default_factory=time.perf_counter)
     result: InvokeResult | None = None
     error_type: str | None = None
+    response_began: float | None = None
+    """When the runtime began to stream its response; None for one that came whole."""
+    response_ended: float | None = None
+    """When the runtime had responded; None for an answer that is not its own."""
     runtime_ended: float | None = None
     """When the runtime asked for more and extensions were still at work; of the performance clock."""
     stream: RuntimeStream | None = None
     _stream_end: asyncio.Future[StreamEnd] | None = None
 
     @property
+    def response_latency_ms(self) -> float | None:
+        if self.response_ended is None:
+            return None
+        return ((self.response_began or self.response_ended) - self.started) * 1000
+
+    @property
+    def response_duration_ms(self) -> float:
+        if self.response_ended is None or self.response_began is None:
+            return 0.0
+        return (self.response_ended - self.response_began) * 1000
+
+    @property
     def produced_bytes(self) -> int:
         if self.stream is not None:
             return self.stream.received_bytes
-        return len(self.result.payload) if self.result is not None else 0
+        return len(self.result.payload) if self.result is not None and self.response_ended is not None else 0
 
     def begin_stream(self, executed_version: str) -> None:
         """Give the caller the stream to read; `respond` ends it."""
         stream = self.stream
         assert stream is not None
+        self.response_began = time.perf_counter()
         self._stream_end = asyncio.get_running_loop().create_future()
         if self.answer.done():  # the caller is gone
             stream.let_go()

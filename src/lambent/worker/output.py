@@ -7,16 +7,14 @@ import os
 from contextlib import AsyncExitStack
 from typing import Protocol
 
-from lambent.ports.telemetry import LogStream
+from lambent.worker.event_stream import EventStream
 
 _CHUNK_BYTES = 256 * 1024
 _PIPE_BYTES = 1024 * 1024
-LINE_BYTES = 256 * 1024
-"""A longer one becomes several."""
 
 
 class Sink(Protocol):
-    """Where output goes; see `LogStream`."""
+    """Where output goes; see `lambent.ports.telemetry.LogStream`."""
 
     def write(self, chunk: bytes) -> None: ...
     @property
@@ -24,39 +22,27 @@ class Sink(Protocol):
     async def drained(self) -> None: ...
 
 
-class ExtensionLines:
-    """The sink of what extensions print: into the same stream, but by whole lines."""
+class _ExtensionSink:
+    """The sink of what extensions print: the same stream, by another door."""
 
-    def __init__(self, stream: LogStream) -> None:
+    def __init__(self, stream: EventStream) -> None:
         self._stream = stream
-        self._unfinished = b""
-
-    def write(self, chunk: bytes) -> None:
-        text = self._unfinished + chunk
-        end = text.rfind(b"\n") + 1
-        if not end and len(text) < LINE_BYTES:
-            self._unfinished = text
-            return
-        lines, self._unfinished = (text[:end], text[end:]) if end else (text, b"")
-        for start in range(0, len(lines), LINE_BYTES):
-            self._stream.write_lines(lines[start : start + LINE_BYTES])
+        self.write = stream.write_extension
+        self.drained = stream.drained
 
     @property
     def is_full(self) -> bool:
         return self._stream.is_full
 
-    async def drained(self) -> None:
-        await self._stream.drained()
 
-
-def open_extension_output(stack: AsyncExitStack, stream: LogStream) -> tuple[Output, int]:
+def open_extension_output(stack: AsyncExitStack, stream: EventStream) -> tuple[Output, int]:
     """A pipe for all extensions of an environment, read into its log stream; returns what they are to write to, too."""
     read_end, write_end = os.pipe()
     stack.callback(os.close, read_end)
     stack.callback(os.close, write_end)
     os.set_blocking(read_end, False)
     os.fchmod(write_end, 0o222)  # so that extensions, of another uid, may open /dev/stdout again
-    output = Output(read_end, ExtensionLines(stream))
+    output = Output(read_end, _ExtensionSink(stream))
     stack.callback(output.close)
     return output, write_end
 

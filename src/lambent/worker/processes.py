@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 
 from lambent.model.events import ShutdownReason
 from lambent.worker.extensions_api import ExtensionsApi
@@ -54,8 +54,11 @@ class Processes:
         self._running.clear()
         self._news.set()
 
-    async def shut_down(self, reason: ShutdownReason) -> None:
-        """Let the generation end by itself, as far as its extensions have a right to; the rest may be killed then."""
+    async def shut_down(self, reason: ShutdownReason, flush: Callable[[], Awaitable[None]]) -> None:
+        """Let the generation end by itself, as far as its extensions have a right to; the rest may be killed then.
+
+        `flush` brings extensions what they have not been told yet, before they are told to end.
+        """
         roster = self._extensions.roster
         roster.close_registration()
         window_s = roster.shutdown_s
@@ -63,6 +66,7 @@ class Processes:
             return
         started, deadline = asyncio.get_running_loop().time(), time.time() + window_s
         await self._stop_runtime(started + min(window_s, RUNTIME_SHUTDOWN_S if roster.has_external else window_s))
+        await flush()
         told = {extension_process_name(name) for name in self._extensions.send_shutdown(reason, deadline)}
         for name in self._running - told:
             self._sandbox.signal(name, signal.SIGKILL)

@@ -40,12 +40,14 @@ class Reporter:
     def __init__(
         self,
         *,
+        instance_id: str,
         version: FunctionVersion,
         runtime_version: tuple[str, str] | None,
         stream: LogStream,
         outputs: Sequence[Output],
         memory_peak_bytes: Callable[[], int],
     ) -> None:
+        self._instance_id = instance_id
         self._version = version
         self._runtime_version = runtime_version
         self._stream = stream
@@ -68,6 +70,9 @@ class Reporter:
                 runtime_version_arn=arn,
                 function_name=self._version.name,
                 function_version=self._version.version,
+                function_arn=str(self._version.qualified_arn),
+                instance_id=self._instance_id,
+                instance_memory_bytes=self._version.memory_mib * _MIB,
             )
         )
 
@@ -134,6 +139,9 @@ class Reporter:
         init_duration_ms, self._init_duration_ms = self._init_duration_ms, None
         if invocation.runtime_ended is None:
             self._runtime_done(invocation, end.status, end.error_type, duration_ms)
+        overhead_ms = None
+        if has_extensions and (end.status is Status.SUCCESS or invocation.runtime_ended is not None):
+            overhead_ms = (now - (invocation.runtime_ended or now)) * 1000
         request = invocation.request
         self._stream.emit(
             Report(
@@ -145,7 +153,7 @@ class Reporter:
                 memory_size_mib=self._version.memory_mib,
                 max_memory_used_mib=min(ceil(self._memory_peak_bytes() / _MIB), self._version.memory_mib),
                 init_duration_ms=init_duration_ms,
-                extension_overhead_ms=(now - (invocation.runtime_ended or now)) * 1000 if has_extensions else None,
+                extension_overhead_ms=overhead_ms,
                 error_type=end.error_type,
                 trace_id=request.trace_id,
             )
@@ -159,6 +167,8 @@ class Reporter:
                 status=Status.ERROR if invocation.error_type and status is Status.SUCCESS else status,
                 duration_ms=duration_ms,
                 produced_bytes=invocation.produced_bytes,
+                response_latency_ms=invocation.response_latency_ms,
+                response_duration_ms=invocation.response_duration_ms,
                 error_type=error_type or invocation.error_type,
                 trace_id=invocation.request.trace_id,
             )

@@ -1,6 +1,6 @@
 """The Runtime API of one environment: requests of the runtime become events of its lifecycle, and the other way round.
 
-The Extensions API has a root of its own on the same listener (`extensions_api`): the environment's own, inside its
+The Extensions and the Telemetry API have roots of their own on the same listener: the environment's own, inside its
 network namespace. Which socket it is tells who speaks (reference/runtime-api.md §1-2).
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from lambent.http.server import BodyReader, Exchange
 from lambent.model.limits import INVOKE_RESPONSE_BYTES
-from lambent.worker import extensions_api
+from lambent.worker import extensions_api, telemetry_api
 from lambent.worker.answers import accept, refuse, refuse_too_large
 from lambent.worker.environment import Environment
 from lambent.worker.lifecycle import (
@@ -64,6 +64,8 @@ class RuntimeApi:
                 exchange.respond(200, (), b"pong")
             elif path.startswith(extensions_api.ROOT):
                 self._environment.extensions.handle(exchange)
+            elif path in telemetry_api.PATHS:
+                self._environment.telemetry.handle(exchange)
             elif path.startswith(_ROOT + b"/runtime/restore/"):
                 refuse(exchange, 404, "RestoreNotEnabled", "SnapStart is not enabled for this function")
             else:

@@ -16,7 +16,7 @@ from typing import Self
 
 from lambent.http.server import Limits, Server
 from lambent.model.errors import FunctionError, PlatformError
-from lambent.model.function import FunctionVersion
+from lambent.model.function import FunctionVersion, LogFormat
 from lambent.model.invocation import EnvironmentId, InvokeRequest, InvokeResult
 from lambent.model.limits import INVOKE_RESPONSE_BYTES, MEMORY_MIB_PER_VCPU, PROCESSES, REQUEST_BYTES
 from lambent.model.response_stream import ResponseStream
@@ -26,6 +26,7 @@ from lambent.ports.worker import WorkerListener
 from lambent.worker.aws_endpoint import AwsEndpoint
 from lambent.worker.code_cache import CodeCache
 from lambent.worker.environment import Environment, Notices
+from lambent.worker.event_stream import EventStream
 from lambent.worker.extensions_api import ExtensionsApi
 from lambent.worker.launch import (
     Launch,
@@ -43,6 +44,7 @@ from lambent.worker.runtimes import Interpreter, Missing, resolve_runtime, runti
 from lambent.worker.sandbox.client import Sandbox, Sandboxes
 from lambent.worker.sandbox.plan import ProcessPlan, SandboxPlan
 from lambent.worker.streaming import comes_in_pieces
+from lambent.worker.telemetry_api import TelemetryApi
 from lambent.worker.variables import runtime_variables
 
 log = logging.getLogger(__name__)
@@ -162,7 +164,7 @@ class LocalWorker:
             environment_id, version, code_dir, layer_dirs, names, interpreter, stream_name, credentials
         )
         sandbox = await self._sandboxes.create(plan)
-        stream = self._telemetry.open(version, stream_name)
+        stream = EventStream(self._telemetry.open(version, stream_name))
         outputs, extension_output_fd = [Output(sandbox.output_fd, stream)], None
         if launch.extensions:
             extension_output, extension_output_fd = open_extension_output(stack, stream)
@@ -174,8 +176,15 @@ class LocalWorker:
             sandbox=sandbox,
             launch=launch,
             extensions=extensions,
+            telemetry=TelemetryApi(
+                extensions,
+                stream,
+                sandbox.connect,
+                has_json_lines=version.logging.log_format is LogFormat.JSON,
+            ),
             processes=Processes(sandbox, extensions, extension_output_fd),
             reporter=Reporter(
+                instance_id=environment_id,
                 version=version,
                 runtime_version=runtime_label,
                 stream=stream,

@@ -22,7 +22,14 @@ from zlib import crc32
 from lambent.model.errors import PlatformError
 from lambent.model.limits import INIT_TIMEOUT_S
 from lambent.worker.sandbox import wire
-from lambent.worker.sandbox.plan import CPU_PERIOD_US, Level, ProcessPlan, SandboxPlan, plan_limits
+from lambent.worker.sandbox.plan import (
+    CPU_PERIOD_US,
+    RUNTIME_API_HOST,
+    Level,
+    ProcessPlan,
+    SandboxPlan,
+    plan_limits,
+)
 from lambent.worker.sandbox.wire import ExitStatus
 
 log = logging.getLogger(__name__)
@@ -180,6 +187,9 @@ class Sandboxes:
         if isinstance(report, wire.Created):
             self._created(report, descriptors)
             return
+        if isinstance(report, wire.SocketOpened):
+            self._socket_opened(report, descriptors)
+            return
         sandbox = self._sandboxes.get(report.sandbox_id) if not isinstance(report, wire.Started) else None
         match report:
             case wire.Failed() if sandbox is None:
@@ -203,6 +213,14 @@ class Sandboxes:
         sandbox = Sandbox(self, plan, files, report.runtime_api_address)
         self._sandboxes[sandbox.id] = sandbox
         future.set_result(sandbox)
+
+    def _socket_opened(self, report: wire.SocketOpened, descriptors: list[int]) -> None:
+        made = socket.socket(fileno=descriptors[0]) if descriptors else None
+        sandbox = self._sandboxes.get(report.sandbox_id)
+        if sandbox is not None:
+            sandbox.hear_socket(made)
+        elif made is not None:
+            made.close()
 
     def _lost(self) -> None:
         """sandboxd is gone, and the kernel has killed every sandbox with it."""
@@ -253,6 +271,7 @@ class Sandbox:
         self._booting: asyncio.Future[None] | None = None
         self._killed: list[asyncio.Future[None]] = []
         self._destroyed: asyncio.Future[None] | None = None
+        self._sockets: deque[asyncio.Future[socket.socket]] = deque()
         self._peak_bytes = 0
         self._loop.call_later(INIT_TIMEOUT_S, self.limit_cpu)  # if nobody has said by then that Init is over
 
@@ -276,6 +295,35 @@ class Sandbox:
     def signal(self, name: str, signum: int) -> None:
         """Send a signal to a process, if it still runs."""
         self._sandboxes.send(wire.Signal(sandbox_id=self.id, name=name, signum=signum))
+
+    async def connect(self, port: int) -> socket.socket:
+        """A connection to what listens on a port inside.
+
+        Raises:
+            OSError: nothing listens there, or the sandbox is gone.
+        """
+        opened: asyncio.Future[socket.socket] = self._loop.create_future()
+        self._sockets.append(opened)
+        self._sandboxes.send(wire.OpenSocket(sandbox_id=self.id))
+        connection = await opened
+        connection.setblocking(False)
+        try:
+            await self._loop.sock_connect(connection, (RUNTIME_API_HOST, port))
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def hear_socket(self, made: socket.socket | None) -> None:
+        """Take in a socket that was asked for; for `Sandboxes`."""
+        opened = self._sockets.popleft()
+        if opened.done():  # who asked has gone
+            if made is not None:
+                made.close()
+        elif made is None:
+            opened.set_exception(ConnectionError("no socket could be made in the sandbox"))
+        else:
+            opened.set_result(made)
 
     async def kill(self) -> None:
         """Kill everything inside; returns when nothing of the generation runs any more."""
@@ -325,7 +373,7 @@ class Sandbox:
                 self._died()
             case wire.Destroyed():
                 self._close()
-            case wire.Started() | wire.Created():
+            case wire.Started() | wire.Created() | wire.SocketOpened():
                 raise AssertionError(f"{report} is not for a sandbox")
             case _:
                 assert_never(report)
@@ -361,6 +409,8 @@ class Sandbox:
     def _close(self) -> None:
         if self._is_running:
             self._died()
+        while self._sockets:
+            self.hear_socket(None)
         self.listener.close()
         self.endpoint_listener.close()
         for descriptor in (self.output_fd, *self._files.values()):

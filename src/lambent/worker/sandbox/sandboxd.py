@@ -118,6 +118,8 @@ class Sandboxd:
                 self._pass_down(held, wire.Spawn(sandbox_id=request.sandbox_id, process=process), descriptors)
             case wire.Signal() | wire.Freeze() if held is not None:
                 self._pass_down(held, request, descriptors)
+            case wire.OpenSocket() if held is not None:
+                self._open_socket(held)
             case _:
                 pass  # it has ended in the meantime, and the server is about to read so
 
@@ -125,6 +127,14 @@ class Sandboxd:
         if held.slot.generation is not None:
             with suppress(BrokenPipeError):  # dead, but not yet reaped
                 wire.send(held.slot.generation.control, request, descriptors)
+
+    def _open_socket(self, held: _Held) -> None:
+        opened = wire.SocketOpened(sandbox_id=held.slot.plan.sandbox_id)
+        try:
+            with held.slot.open_socket() as made:
+                wire.send(self._server, opened, [made.fileno()])
+        except OSError:  # too many descriptors: the subscriber that it is for must do without
+            wire.send(self._server, opened)
 
     def _create(self, request: wire.Create) -> None:
         sandbox_id = request.plan.sandbox_id

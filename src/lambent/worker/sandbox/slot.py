@@ -166,6 +166,10 @@ class Slot(ABC):
         """The process as it must be started here."""
         return process
 
+    def open_socket(self) -> socket.socket:
+        """A TCP socket that can be connected to what listens inside."""
+        return socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+
     def reset(self) -> None:
         """Make ready for a new generation."""
         with step("reset cgroups"):
@@ -240,6 +244,10 @@ class WalledSlot(Slot):
         finally:  # the next child, of whatever kind, is born at home again
             kernel.setns(self._isolation.own_pid_namespace, kernel.CLONE_NEWPID)
         return pid
+
+    def open_socket(self) -> socket.socket:
+        with inside(self._network_namespace):
+            return super().open_socket()
 
     def kill(self) -> None:
         """SIGKILL to PID 1, and thereby to all."""

@@ -85,6 +85,12 @@ class Kill(Message, frozen=True, kw_only=True):
     sandbox_id: str
 
 
+class OpenSocket(Message, frozen=True, kw_only=True):
+    """Answered by SocketOpened."""
+
+    sandbox_id: str
+
+
 class Reboot(Message, frozen=True, kw_only=True):
     """Answered by Booted or Failed."""
 
@@ -114,6 +120,12 @@ class Created(Message, frozen=True, kw_only=True):
     sandbox_id: str
     names: tuple[str, ...]
     runtime_api_address: str
+
+
+class SocketOpened(Message, frozen=True, kw_only=True):
+    """With a descriptor: a TCP socket of the sandbox's network, connected to nothing yet. None: none could be made."""
+
+    sandbox_id: str
 
 
 class Booted(Message, frozen=True, kw_only=True):
@@ -148,8 +160,8 @@ class Destroyed(Message, frozen=True, kw_only=True):
     sandbox_id: str
 
 
-Request = Create | Spawn | Signal | Freeze | Kill | Reboot | Destroy
-Report = Started | Created | Booted | Failed | Exited | Died | Destroyed
+Request = Create | Spawn | Signal | Freeze | OpenSocket | Kill | Reboot | Destroy
+Report = Started | Created | SocketOpened | Booted | Failed | Exited | Died | Destroyed
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_request = msgspec.msgpack.Decoder(Request).decode
