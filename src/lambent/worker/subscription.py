@@ -138,7 +138,7 @@ def _http_destination(uri: str, method: object, encoding: object) -> HttpDestina
     except ValueError as exc:
         raise InvalidSubscription(f"destination.URI cannot be read: {exc}") from exc
     target = f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}"
-    if parts.scheme != "http" or parts.hostname not in HOSTS or not target.isascii() or not target.isprintable():
+    if parts.scheme != "http" or parts.hostname not in HOSTS or not uri.isascii() or not uri.isprintable():
         raise InvalidSubscription(f"destination.URI must be http://sandbox.localdomain:PORT/PATH, not {uri!r}")
     if method not in ("POST", "PUT"):
         raise InvalidSubscription(f"destination.method must be POST or PUT, not {method!r}")
