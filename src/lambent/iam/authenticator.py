@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from msgspec import Struct
+
 from lambent.iam import sigv4
 from lambent.iam.sessions import Session, Sessions
 from lambent.iam.sigv4 import Credential
@@ -29,8 +31,7 @@ _OPEN_TO_SESSIONS = frozenset((("sts", "GetCallerIdentity"), ("sts", "AssumeRole
 """What needs no identity policy: AWS asks for none, or the trust policy decides."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Caller:
+class Caller(Struct, frozen=True, kw_only=True):
     """`service` is the one that the signature is for; it and the key are None where nothing is signed."""
 
     account: str

@@ -16,6 +16,8 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from urllib.parse import quote, unquote_plus
 
+from msgspec import Struct
+
 from lambent.model.errors import IncompleteSignature, InvalidSignature
 
 ALGORITHM = "AWS4-HMAC-SHA256"
@@ -34,8 +36,7 @@ class Credential:
     session_token: str | None = field(default=None, repr=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Signed:
+class Signed(Struct, frozen=True, kw_only=True):
     """What a request says about its signature, and the request that it covers. Not yet verified."""
 
     access_key_id: str
@@ -60,10 +61,12 @@ class Signed:
         return self.expires_s is not None
 
 
-_AUTHORIZATION = re.compile(
+_CLAIM = re.compile(
     r"AWS4-HMAC-SHA256\s+Credential=([^/,\s]+)/(\d{8})/([^/,\s]+)/([^/,\s]+)/aws4_request\s*,"
-    r"\s*SignedHeaders=([^,\s]+)\s*,\s*Signature=([0-9a-f]{64})\s*"
+    r"\s*SignedHeaders=([^,\s]+)\s*,\s*"
 )
+_Claim = tuple[str, str, str, str, tuple[str, ...]]
+"""Access key id, date, region, service and the names of the signed headers."""
 
 
 _EXPIRES = re.compile(r"[0-9]{1,6}")
@@ -81,16 +84,17 @@ def parse(method: str, raw_path: str, query: str, headers: Headers) -> Signed | 
     authorization = headers.get("authorization")
     if authorization is None:
         return _parse_presigned(method, raw_path, query, headers) if "X-Amz-Signature=" in query else None
-    match = _AUTHORIZATION.fullmatch(authorization)
-    access_key_id, date, region, service, signed_headers, signature = (
-        match.groups() if match else _read_unusual(authorization)
-    )
+    text, found, signature = authorization.rpartition("Signature=")
+    claim = _read_claim(text) if found and len(signature) == 64 else None
+    if claim is None:
+        claim, signature = _read_unusual(authorization)
+    access_key_id, date, region, service, signed_headers = claim
     return Signed(
         access_key_id=access_key_id,
         date=date,
         region=region,
         service=service,
-        signed_headers=tuple(signed_headers.split(";")),
+        signed_headers=signed_headers,
         signature=signature,
         time=_time_of(authorization, headers),
         session_token=headers.get("x-amz-security-token"),
@@ -100,6 +104,16 @@ def parse(method: str, raw_path: str, query: str, headers: Headers) -> Signed | 
         query=query,
         headers=headers,
     )
+
+
+@functools.lru_cache(maxsize=1_024)
+def _read_claim(text: str) -> _Claim | None:
+    """What stands before the signature, the same in all of a client's requests of a day; None if not as usual."""
+    match = _CLAIM.fullmatch(text)
+    if match is None:
+        return None
+    access_key_id, date, region, service, names = match.groups()
+    return access_key_id, date, region, service, tuple(names.split(";"))
 
 
 def _time_of(authorization: str, headers: Headers) -> str:
@@ -116,8 +130,8 @@ def _time_of(authorization: str, headers: Headers) -> str:
         return http_date
 
 
-def _read_unusual(authorization: str) -> tuple[str, ...]:
-    """The same six parts of a header that is not in the usual form, or an error that says what is wrong with it."""
+def _read_unusual(authorization: str) -> tuple[_Claim, str]:
+    """The claim and the signature of a header that is not in the usual form, or an error that says what is wrong with it."""
     algorithm, _, rest = authorization.partition(" ")
     parts = {}
     for part in rest.split(","):
@@ -132,7 +146,8 @@ def _read_unusual(authorization: str) -> tuple[str, ...]:
     if missing or algorithm != ALGORITHM:
         complaints = [f"Authorization header requires '{name}' parameter." for name in missing]
         raise IncompleteSignature(" ".join([*complaints, f"Authorization={authorization}"]))
-    return (*_read_scope(parts["Credential"]), parts["SignedHeaders"], parts["Signature"])
+    claim = (*_read_scope(parts["Credential"]), tuple(parts["SignedHeaders"].split(";")))
+    return claim, parts["Signature"]
 
 
 def _parse_presigned(method: str, raw_path: str, query: str, headers: Headers) -> Signed:
@@ -351,14 +366,12 @@ def _encode_afresh(text: str) -> str:
 def _canonical_request(
     method: str, path: str, query: str, headers: Iterable[tuple[str, str]], payload_hash: str
 ) -> str:
-    names = []
-    lines = []
+    names = lines = ""
     for name, value in headers:
-        if "  " in value:
-            value = " ".join(value.split())
-        names.append(name)
-        lines.append(f"{name}:{value.strip()}\n")
-    return f"{method}\n{path}\n{query}\n{''.join(lines)}\n{';'.join(names)}\n{payload_hash}"
+        value = " ".join(value.split()) if "  " in value else value.strip()
+        lines += f"{name}:{value}\n"
+        names += f";{name}"
+    return f"{method}\n{path}\n{query}\n{lines}\n{names[1:]}\n{payload_hash}"
 
 
 def _signature(secret: str, time: str, region: str, service: str, canonical: bytes) -> str:
