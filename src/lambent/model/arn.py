@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from lambent.model.errors import InvalidParameterValue, ResourceNotFound, ValidationError
 
@@ -22,8 +23,7 @@ NAME_PATTERN = (
 """The pattern AWS quotes when a function name is refused."""
 
 
-@dataclass(frozen=True, slots=True)
-class FunctionArn:
+class FunctionArn(Struct, frozen=True):
     """A function, or one version or alias of it when `qualifier` is set."""
 
     region: str

@@ -27,8 +27,9 @@ the environment is not free yet; EXTENSIONS_STARTING and EXTENSIONS_RESTARTING a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import Enum
+
+from msgspec import Struct
 
 from lambent.model.events import Phase, ShutdownReason, Status
 
@@ -49,91 +50,79 @@ class State(Enum):
     STOPPING = "Stopping"
     DEAD = "Dead"
 
+    __hash__ = object.__hash__  # each is the only one of its value; an enum's own hash is a call into Python
+
 
 # Events -----------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class ExtensionsRegistered:
+class ExtensionsRegistered(Struct, frozen=True):
     """Every external extension has registered."""
 
 
-@dataclass(frozen=True, slots=True)
-class RuntimeAskedNext:
+class RuntimeAskedNext(Struct, frozen=True):
     """GET /runtime/invocation/next, while extensions are still at work."""
 
 
-@dataclass(frozen=True, slots=True)
-class AllAskedNext:
+class AllAskedNext(Struct, frozen=True):
     """The runtime waits for its next event, and no extension is at work: what most runtimes do alone."""
 
 
-@dataclass(frozen=True, slots=True)
-class RuntimeResponded:
+class RuntimeResponded(Struct, frozen=True):
     """POST /runtime/invocation/{id}/response."""
 
     payload: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class RuntimeBeganStream:
+class RuntimeBeganStream(Struct, frozen=True):
     """The head of a POST /runtime/invocation/{id}/response whose body is streamed."""
 
 
-@dataclass(frozen=True, slots=True)
-class RuntimeEndedStream:
+class RuntimeEndedStream(Struct, frozen=True):
     """The end of that body. With an `error_type` it has failed, and the payload tells of it."""
 
     payload: bytes = b""
     error_type: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class RuntimeReportedError:
+class RuntimeReportedError(Struct, frozen=True):
     """POST /runtime/invocation/{id}/error; the payload is the caller's, byte for byte."""
 
     payload: bytes
     error_type: str
 
 
-@dataclass(frozen=True, slots=True)
-class RuntimeReportedInitError:
+class RuntimeReportedInitError(Struct, frozen=True):
     """POST /runtime/init/error."""
 
     payload: bytes
     error_type: str
 
 
-@dataclass(frozen=True, slots=True)
-class GenerationFailed:
+class GenerationFailed(Struct, frozen=True):
     """A process of the generation ended, or never started; `reason` is AWS's text, e.g. `exit status 1`."""
 
     error_type: str
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class InvokeAccepted:
+class InvokeAccepted(Struct, frozen=True):
     """A caller waits for an answer."""
 
 
-@dataclass(frozen=True, slots=True)
-class InitDeadlinePassed:
+class InitDeadlinePassed(Struct, frozen=True):
     """Ten seconds of Init are over."""
 
 
-@dataclass(frozen=True, slots=True)
-class InvokeDeadlinePassed:
+class InvokeDeadlinePassed(Struct, frozen=True):
     """The function's timeout is over."""
 
 
-@dataclass(frozen=True, slots=True)
-class GenerationGone:
+class GenerationGone(Struct, frozen=True):
     """No process of the generation is left."""
 
 
-@dataclass(frozen=True, slots=True)
-class StopRequested:
+class StopRequested(Struct, frozen=True):
     """Idle too long, replaced by an update, evicted, or the server stops."""
 
 
@@ -157,43 +146,36 @@ Event = (
 # Commands ---------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Boot:
+class Boot(Struct, frozen=True):
     """Start a new generation and begin the given phase's Init."""
 
     phase: Phase
 
 
-@dataclass(frozen=True, slots=True)
-class StartRuntime:
+class StartRuntime(Struct, frozen=True):
     """Start the runtime beside the extensions: function init begins."""
 
 
-@dataclass(frozen=True, slots=True)
-class EndInit:
+class EndInit(Struct, frozen=True):
     """Init is over; report it."""
 
     status: Status
     error_type: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Settle:
+class Settle(Struct, frozen=True):
     """The environment can be leased: warm after a good Init, cold after a failed one or a reset."""
 
 
-@dataclass(frozen=True, slots=True)
-class Deliver:
+class Deliver(Struct, frozen=True):
     """Give the accepted event to the runtime that asked for it."""
 
 
-@dataclass(frozen=True, slots=True)
-class BeginAnswer:
+class BeginAnswer(Struct, frozen=True):
     """Give the caller the stream to read; `Answer` ends it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """Answer the caller. `payload` None: the platform words the error from `error_type` and `reason`."""
 
     payload: bytes | None
@@ -201,28 +183,24 @@ class Answer:
     reason: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class EndRuntime:
+class EndRuntime(Struct, frozen=True):
     """The runtime is done with the invocation, its extensions are not: report so much."""
 
 
-@dataclass(frozen=True, slots=True)
-class Finish:
+class Finish(Struct, frozen=True):
     """The invocation is over; report it."""
 
     status: Status
     error_type: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ShutDown:
+class ShutDown(Struct, frozen=True):
     """End the generation: the runtime, its extensions, then by SIGKILL what is left; ends in GenerationGone."""
 
     reason: ShutdownReason
 
 
-@dataclass(frozen=True, slots=True)
-class Destroy:
+class Destroy(Struct, frozen=True):
     """Give the sandbox back."""
 
 
