@@ -16,6 +16,7 @@ from lambent.model.arn import FunctionArn
 from lambent.model.errors import PlatformError, TooManyRequests
 from lambent.model.function import FunctionVersion, State
 from lambent.model.invocation import EnvironmentId, InvokeRequest, InvokeResult, RequestId, Target
+from lambent.model.response_stream import ResponseStream
 from lambent.ports.worker import WorkerListener
 
 VERSION = FunctionVersion(
@@ -44,7 +45,7 @@ class NotedWorker:
         self.memory_mib = memory_mib
         self.started: list[EnvironmentId] = []
         self.stopped: list[EnvironmentId] = []
-        self.answers: dict[EnvironmentId, asyncio.Future[InvokeResult]] = {}
+        self.answers: dict[EnvironmentId, asyncio.Future[InvokeResult | ResponseStream]] = {}
         self.listener: WorkerListener | None = None
         self.first_stop = asyncio.Event()
 
@@ -56,9 +57,11 @@ class NotedWorker:
         self.started.append(environment_id)
         return environment_id
 
-    async def invoke(self, environment_id: EnvironmentId, request: InvokeRequest) -> InvokeResult:
+    def invoke(
+        self, environment_id: EnvironmentId, request: InvokeRequest
+    ) -> asyncio.Future[InvokeResult | ResponseStream]:
         self.answers[environment_id] = asyncio.get_running_loop().create_future()
-        return await self.answers[environment_id]
+        return self.answers[environment_id]
 
     def stop(self, environment_id: EnvironmentId) -> None:
         self.stopped.append(environment_id)
@@ -72,7 +75,9 @@ class NotedWorker:
         self.listener.environment_settled(self.started[number])
 
     def answer(self, number: int) -> None:
+        assert self.listener is not None
         self.answers[self.started[number]].set_result(InvokeResult(payload=b"1", executed_version="$LATEST"))
+        self.listener.environment_responded(self.started[number])
 
 
 def make_manager(worker: NotedWorker, concurrency: int = 10, idle_timeout_s: float = 600.0) -> LocalManager:

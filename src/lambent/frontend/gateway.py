@@ -5,21 +5,26 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Protocol  # Any: parameters are of whatever type the service model gives them
+
+from msgspec import Struct
 
 from lambent.frontend.errors import as_api_error
 from lambent.frontend.ids import new_request_id
-from lambent.frontend.invoke_api import Answer, InvokeApi, StreamedAnswer
+from lambent.frontend.invoke_api import Answer, InvokeApi, StreamedAnswer, invoke_answer
 from lambent.frontend.local_api import LocalApi
 from lambent.frontend.services import find_service
 from lambent.frontend.stream_answers import send_pieces
 from lambent.http.server import Exchange
+from lambent.http.wire import Header
 from lambent.iam.authenticator import Caller
 from lambent.model.caller import CallerContext
 from lambent.model.errors import InvalidSignature, NotImplementedByLambent, RequestEntityTooLarge
+from lambent.model.invocation import InvokeResult
 from lambent.model.limits import REQUEST_BYTES
+from lambent.model.response_stream import ResponseStream
+from lambent.spec.operation import Operation
 from lambent.spec.service import Service
 
 log = logging.getLogger(__name__)
@@ -39,8 +44,7 @@ WARNING = "_Warning"
 """A private member of an output: shown to the caller as a header, for what AWS has no word for."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Request:
+class _Request(Struct, frozen=True, kw_only=True):
     """One request, read off its exchange once."""
 
     method: str
@@ -64,6 +68,16 @@ class _Request:
         )
 
 
+class _Call(Struct, frozen=True, kw_only=True):
+    """What a request turned out to ask, and who asks."""
+
+    service: Service
+    operation: Operation
+    parameters: dict[str, Any]
+    caller: Caller
+    headers: Mapping[str, str]
+
+
 class Gateway:
     """Serves the AWS APIs and Lambent's own few paths. `handlers` holds what is built, by service and operation."""
 
@@ -79,36 +93,34 @@ class Gateway:
         self._authenticator = authenticator
         self._services = services
         self._handlers = handlers
+        self._invoke_api = invoke_api
         self._invoking = invoke_api.operations
         self._local_api = local_api
         self._tasks: set[asyncio.Task[None]] = set()
 
     def handle(self, exchange: Exchange) -> None:
-        """The HTTP server's handler: one task per request."""
-        is_local = exchange.path.startswith(b"/_lambent/")
-        task = asyncio.get_running_loop().create_task(
-            self._local_api.serve(exchange) if is_local else self._serve(exchange)
-        )
+        """The HTTP server's handler: what has to wait for something gets a task of its own."""
+        if exchange.path.startswith(b"/_lambent/"):
+            self._spawn(self._local_api.serve(exchange))
+            return
+        request = _Request.of(exchange)
+        service = self._services[find_service(request.path, request.headers, request.body)]
+        reply = _Reply(exchange, service)
+        try:
+            call = self._read(service, request)
+            if call.operation.name == "Invoke" and self._invoke_nowait(call, reply):
+                return
+        except Exception as exc:  # noqa: BLE001 - the outermost loop of a request
+            reply.fail(exc)
+        else:
+            self._spawn(self._serve(call, reply))
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _serve(self, exchange: Exchange) -> None:
-        request_id = new_request_id()
-        request = _Request.of(exchange)
-        service = self._services[find_service(request.path, request.headers, request.body)]
-        answer: Answer | StreamedAnswer
-        try:
-            answer = await self._answer(service, request, request_id)
-        except Exception as exc:  # noqa: BLE001 - the outermost loop of a request
-            answer = service.serialize_error(as_api_error(exc, request_id), request_id)
-        status, headers, body = answer
-        headers.append((b"x-amzn-requestid", request_id.encode()))
-        if not isinstance(body, bytes):
-            await send_pieces(exchange, status, headers, body)
-        elif not exchange.closed:
-            exchange.respond(status, headers, body)
-
-    async def _answer(self, service: Service, request: _Request, request_id: str) -> Answer | StreamedAnswer:
+    def _read(self, service: Service, request: _Request) -> _Call:
         caller = self._authenticator.authenticate(
             request.method, request.path, request.query, request.headers, request.body, time.time()
         )
@@ -121,23 +133,89 @@ class Gateway:
             )
         self._authenticator.authorize(caller, service.name, operation.name)
         parameters = operation.parse(labels, request.query, request.headers, request.body)
+        return _Call(
+            service=service, operation=operation, parameters=parameters, caller=caller, headers=request.headers
+        )
+
+    def _invoke_nowait(self, call: _Call, reply: _Reply) -> bool:
+        """Whether the invocation has nothing to wait for and has begun: a warm one costs no task."""
+        caller = call.caller
+        running = self._invoke_api.invoke_nowait(
+            call.parameters, call.headers, account=caller.account, region=caller.region, request_id=reply.request_id
+        )
+        if running is None:
+            return False
+        running.add_done_callback(reply.send_result)
+        return True
+
+    async def _serve(self, call: _Call, reply: _Reply) -> None:
+        try:
+            status, headers, body = await self._answer(call, reply.request_id)
+        except Exception as exc:  # noqa: BLE001 - the outermost loop of a request
+            reply.fail(exc)
+            return
+        if isinstance(body, bytes):
+            reply.send((status, headers, body))
+        else:
+            await reply.send_pieces((status, headers, body))
+
+    async def _answer(self, call: _Call, request_id: str) -> Answer | StreamedAnswer:
+        operation, caller = call.operation, call.caller
         invoking = self._invoking.get(operation.name)
         if invoking is not None:
             return await invoking(
-                parameters, request.headers, account=caller.account, region=caller.region, request_id=request_id
+                call.parameters, call.headers, account=caller.account, region=caller.region, request_id=request_id
             )
-        handler = self._handlers[service.name].get(operation.name)
+        handler = self._handlers[call.service.name].get(operation.name)
         if handler is None:
             raise NotImplementedByLambent(
-                f"Lambent does not support {service.name}:{operation.name} yet (see docs/compatibility.md)"
+                f"Lambent does not support {call.service.name}:{operation.name} yet (see docs/compatibility.md)"
             )
-        output = dict(await handler(_context(caller, request.headers), parameters))
+        output = dict(await handler(_context(caller, call.headers), call.parameters))
         warning = output.pop(WARNING, None)
         status, headers, body = operation.serialize(output, request_id)
         if warning is not None:
             log.warning("request.warned", extra={"request_id": request_id, "warning": warning})
             headers.append((b"x-lambent-warning", str(warning).encode("ascii", "replace")))
         return status, headers, body
+
+
+class _Reply:
+    """The one answer that a request gets, in the words of its service."""
+
+    __slots__ = ("_exchange", "_service", "request_id")
+
+    def __init__(self, exchange: Exchange, service: Service) -> None:
+        self._exchange = exchange
+        self._service = service
+        self.request_id = new_request_id()
+
+    def send(self, answer: Answer) -> None:
+        status, headers, body = answer
+        if not self._exchange.closed:
+            self._exchange.respond(status, self._named(headers), body)
+
+    def send_result(self, running: asyncio.Future[InvokeResult | ResponseStream]) -> None:
+        """Answer with the outcome of an invocation."""
+        try:
+            result = running.result()
+            assert isinstance(result, InvokeResult)  # streams go to those who want one
+            answer = invoke_answer(result)
+        except Exception as exc:  # noqa: BLE001 - the outermost loop of a request
+            self.fail(exc)
+        else:
+            self.send(answer)
+
+    def fail(self, error: Exception) -> None:
+        self.send(self._service.serialize_error(as_api_error(error, self.request_id), self.request_id))
+
+    async def send_pieces(self, answer: StreamedAnswer) -> None:
+        status, headers, pieces = answer
+        await send_pieces(self._exchange, status, self._named(headers), pieces)
+
+    def _named(self, headers: list[Header]) -> list[Header]:
+        headers.append((b"x-amzn-requestid", self.request_id.encode()))
+        return headers
 
 
 def _context(caller: Caller, headers: Mapping[str, str]) -> CallerContext:

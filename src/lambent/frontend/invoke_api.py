@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import binascii
 from base64 import b64decode, b64encode
 from collections.abc import AsyncGenerator, Mapping
@@ -62,6 +63,22 @@ class InvokeApi:
             "InvokeWithResponseStream": self.stream,
         }
 
+    def invoke_nowait(
+        self,
+        parameters: Mapping[str, Any],
+        headers: Mapping[str, str],
+        *,
+        account: str,
+        region: str,
+        request_id: str,
+    ) -> asyncio.Future[InvokeResult | ResponseStream] | None:
+        """Begin an invocation whose caller waits, if it need not wait for anything else; None: use `invoke`."""
+        if parameters.get("InvocationType", "RequestResponse") != "RequestResponse":
+            return None
+        function = self._function(parameters, account, region)
+        _check_media_type(headers)
+        return self._invoker.invoke_nowait(_request(function, parameters, request_id, headers.get("x-amzn-trace-id")))
+
     async def invoke(
         self,
         parameters: Mapping[str, Any],
@@ -83,7 +100,7 @@ class InvokeApi:
                 payload, trace_id = parameters.get("Payload", b""), headers.get("x-amzn-trace-id")
                 return await self._accept(function, payload, EVENT_REQUEST_BYTES, request_id, trace_id)
         request = _request(function, parameters, request_id, headers.get("x-amzn-trace-id"))
-        return _answer(await self._invoker.invoke(request))
+        return invoke_answer(await self._invoker.invoke(request))
 
     async def stream(
         self,
@@ -169,7 +186,7 @@ def _request(
     )
 
 
-def _answer(result: InvokeResult) -> Answer:
+def invoke_answer(result: InvokeResult) -> Answer:
     headers = [
         (b"content-type", b"application/json"),
         (b"x-amz-executed-version", result.executed_version.encode()),

@@ -131,7 +131,7 @@ def _time_of(authorization: str, headers: Headers) -> str:
 
 
 def _read_unusual(authorization: str) -> tuple[_Claim, str]:
-    """The claim and the signature of a header that is not in the usual form, or an error that says what is wrong with it."""
+    """The claim and the signature of an unusual header, or an error that says what is wrong with it."""
     algorithm, _, rest = authorization.partition(" ")
     parts = {}
     for part in rest.split(","):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from msgspec.structs import replace
 
 from lambent.invoke import recursion
@@ -26,6 +28,14 @@ class Invoker:
     def trace_header(self, request: InvokeRequest, target: Target) -> str:
         """The caller's, completed; or a new one."""
         return self._tracing.header(request.trace_id, target.version)
+
+    def invoke_nowait(self, request: InvokeRequest) -> asyncio.Future[InvokeResult | ResponseStream] | None:
+        """Begin an invocation that has nothing to wait for, as in steady use; None: it has, use `invoke` or `stream`.
+
+        Raises as `invoke`.
+        """
+        target = self._resolver.known(request.function)
+        return None if target is None else self._manager.invoke_nowait(target, request)
 
     async def invoke(self, request: InvokeRequest) -> InvokeResult:
         """Run one invocation and return its outcome; never retries.

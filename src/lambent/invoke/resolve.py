@@ -65,9 +65,15 @@ class Resolver:
             ResourceNotFound: no such function, version or alias.
             ResourceConflict: it exists and cannot be invoked in its state.
         """
+        known = self.known(function)
+        return known if known is not None else self._choose(await self._look_up(function))
+
+    def known(self, function: FunctionArn) -> Target | None:
+        """As `resolve`, if nothing has to be read for that."""
         found = self._cache.get(function)
-        if found is None:
-            found = await self._look_up(function)
+        return None if found is None else self._choose(found)
+
+    def _choose(self, found: Target | _Split) -> Target:
         if isinstance(found, _Split):
             return found.additional if self._draw() < found.weight else found.main
         return found

@@ -71,6 +71,17 @@ class LocalManager:
     def lease(self, target: Target) -> _Lease:
         return _Lease(self, target)
 
+    def invoke_nowait(
+        self, target: Target, request: InvokeRequest
+    ) -> asyncio.Future[InvokeResult | ResponseStream] | None:
+        pool = self._pools.get(target.pool_key)
+        if pool is None or not pool.idle:
+            return None
+        self._counter.acquire(target.version.arn)
+        environment_id = pool.idle.popitem()[0]
+        self._busy.add(environment_id)
+        return self._worker.invoke(environment_id, request)
+
     def reserve(self, function: FunctionArn, concurrency: int | None) -> None:
         self._counter.reserve(function, concurrency)
 
@@ -108,6 +119,9 @@ class LocalManager:
             self._worker.stop(environment_id)
         else:
             pool.idle[environment_id] = Idle(environment_id, time.monotonic(), pool.version.memory_mib)
+
+    def environment_responded(self, environment_id: EnvironmentId) -> None:
+        self._pool_of[environment_id].responded.add(environment_id)
 
     def environment_gone(self, environment_id: EnvironmentId, error: PlatformError | None) -> None:
         pool = self._pool_of.pop(environment_id)
@@ -237,10 +251,7 @@ class _Lease:
         assert self._environment_id is not None
         manager, environment_id = self._manager, self._environment_id
         self._is_used = True
-        result = await manager._worker.invoke(environment_id, request)
-        if environment_id in manager._busy and not request.wants_stream:
-            manager._pool_of[environment_id].responded.add(environment_id)
-        return result
+        return await manager._worker.invoke(environment_id, request)
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 
 from msgspec import Struct
@@ -43,6 +44,7 @@ class FunctionArn(Struct, frozen=True):
         return FunctionArn(self.region, self.account, self.name, qualifier)
 
 
+@functools.lru_cache(maxsize=4_096)
 def parse_function_name(text: str, *, region: str, account: str, qualifier: str | None = None) -> FunctionArn:
     """Resolve what a caller wrote as FunctionName (and Qualifier) to an ARN in the caller's region and account.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
@@ -35,6 +36,17 @@ class Manager(Protocol):
         Raises (on entering):
             TooManyRequests: no concurrency is left, or no room on any worker.
             PlatformError: an environment could not be made.
+        """
+        ...
+
+    def invoke_nowait(
+        self, target: Target, request: InvokeRequest
+    ) -> asyncio.Future[InvokeResult | ResponseStream] | None:
+        """Begin an invocation in an idle environment; None when there is none, and one must be leased.
+
+        Raises:
+            TooManyRequests: no concurrency is left.
+            PlatformError: the environment is lost.
         """
         ...
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Protocol
 
 from lambent.model.errors import PlatformError
@@ -17,6 +18,10 @@ class WorkerListener(Protocol):
         """The environment waits for its next invocation."""
         ...
 
+    def environment_responded(self, environment_id: EnvironmentId) -> None:
+        """The caller has the whole answer; the environment will settle very soon, unless it fails."""
+        ...
+
     def environment_gone(self, environment_id: EnvironmentId, error: PlatformError | None) -> None:
         """The environment exists no more; `error` tells why, where it could not even be made."""
         ...
@@ -29,13 +34,15 @@ class Worker(Protocol):
         """Begin the Init of a new environment and return its id at once; the listener hears how it went."""
         ...
 
-    async def invoke(self, environment_id: EnvironmentId, request: InvokeRequest) -> InvokeResult | ResponseStream:
-        """Run one invocation in a settled environment; returns as soon as the caller can be answered.
+    def invoke(
+        self, environment_id: EnvironmentId, request: InvokeRequest
+    ) -> asyncio.Future[InvokeResult | ResponseStream]:
+        """Begin one invocation in a settled environment; the future is done as soon as the caller can be answered.
 
         A stream is given to those who want one, if the function streams.
 
         The environment is busy until the listener hears `environment_settled` (or `environment_gone`) again, whether
-        or not this call is cancelled.
+        or not the future is cancelled.
 
         Raises:
             PlatformError: the environment is gone.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -45,6 +46,7 @@ class RestJson:
     def __init__(self, model: Model) -> None:
         self._model = model
         self._root = _Node()
+        self._walk = functools.lru_cache(maxsize=4_096)(self._walk_tree)
         self._errors = {shape.name: _ErrorForm.of(shape) for shape in model.error_shapes}
         for name in model.operation_names:
             self._add_route(name, model.operation_model(name).http)
@@ -74,7 +76,7 @@ class RestJson:
                 return end.operation, dict(zip(end.labels, values, strict=True))
         raise UnknownOperation(f"No operation of {self._model.service_name} is at {method} {raw_path}")
 
-    def _walk(self, method: str, raw_path: str) -> tuple[Sequence[_End], list[str]]:
+    def _walk_tree(self, method: str, raw_path: str) -> tuple[Sequence[_End], list[str]]:
         node = self._root
         values = []
         for segment in raw_path.split("/"):

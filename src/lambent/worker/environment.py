@@ -45,6 +45,7 @@ _KILLED = exit_reason(code=None, signum=9)
 class Notices:
     """What the worker wants to hear of an environment."""
 
+    responded: Callable[[EnvironmentId], None]
     settled: Callable[[EnvironmentId], None]
     gone: Callable[[EnvironmentId], None]
 
@@ -293,6 +294,7 @@ class Environment:
         else:
             invocation.response_ended = time.perf_counter()
         invocation.respond(payload, self.version.version, command.error_type)
+        self._notices.responded(self.id)
 
     def _finish(self, command: life.Finish) -> None:
         invocation = self._invocation

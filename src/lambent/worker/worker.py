@@ -112,11 +112,13 @@ class LocalWorker:
         self._lives[environment_id] = task
         return environment_id
 
-    async def invoke(self, environment_id: EnvironmentId, request: InvokeRequest) -> InvokeResult | ResponseStream:
+    def invoke(
+        self, environment_id: EnvironmentId, request: InvokeRequest
+    ) -> asyncio.Future[InvokeResult | ResponseStream]:
         environment = self._environments.get(environment_id)
         if environment is None:
             raise PlatformError(f"environment {environment_id} is gone")
-        return await environment.invoke(request)
+        return environment.invoke(request)
 
     def stop(self, environment_id: EnvironmentId) -> None:
         environment = self._environments.get(environment_id)
@@ -191,7 +193,7 @@ class LocalWorker:
                 outputs=outputs,
                 memory_peak_bytes=sandbox.memory_peak_bytes,
             ),
-            notices=Notices(settled=self._settled, gone=self._gone),
+            notices=Notices(responded=self._responded, settled=self._settled, gone=self._gone),
         )
         await self._serve_runtime_api(stack, environment, sandbox)
         await self._serve_aws(stack, sandbox)
@@ -262,6 +264,10 @@ class LocalWorker:
             Server(endpoint.handle, limits=_AWS_LIMITS, name="aws-endpoint", streams=endpoint.streams)
         )
         await server.serve_socket(sandbox.endpoint_listener)
+
+    def _responded(self, environment_id: EnvironmentId) -> None:
+        if self._listener is not None:
+            self._listener.environment_responded(environment_id)
 
     def _settled(self, environment_id: EnvironmentId) -> None:
         if self._listener is not None:
