@@ -35,7 +35,7 @@ class Invoker:
         Raises as `invoke`.
         """
         target = self._resolver.known(request.function)
-        return None if target is None else self._manager.invoke_nowait(target, request)
+        return None if target is None else self._manager.invoke_nowait(target, self._traced(request, target))
 
     async def invoke(self, request: InvokeRequest) -> InvokeResult:
         """Run one invocation and return its outcome; never retries.
