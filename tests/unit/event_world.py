@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
@@ -165,7 +165,7 @@ class World:
     async def send(self, payload: bytes = b'{"key":"value"}', *, name: str = "f", trace_id: str = TRACE) -> str:
         self._requests += 1
         request_id = f"request-{self._requests}"
-        function = replace(ARN, name=name.partition(":")[0], qualifier=name.partition(":")[2] or None)
+        function = FunctionArn(ARN.region, ARN.account, name.partition(":")[0], name.partition(":")[2] or None)
         await self.events.accept(
             InvokeRequest(request_id=RequestId(request_id), function=function, payload=payload, trace_id=trace_id)
         )
