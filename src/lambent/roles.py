@@ -21,8 +21,10 @@ from botocore.model import ServiceModel
 from lambent import privileges
 from lambent.adapters.files import lock
 from lambent.adapters.files.blobs import FileBlobs
+from lambent.adapters.http.aws_services import Signer
 from lambent.adapters.http.code_source import S3CodeSource
-from lambent.adapters.http.targets import HttpTargets, Signer
+from lambent.adapters.http.event_sources import HttpEventSources
+from lambent.adapters.http.targets import HttpTargets
 from lambent.adapters.sqlite.event_queue import SqliteEventQueue
 from lambent.adapters.sqlite.log_store import SqliteLogStore
 from lambent.adapters.sqlite.store import SqliteStore
@@ -301,10 +303,14 @@ class _Host:
                 secret_key=os.environ.get("AWS_SECRET_ACCESS_KEY", ""),
             )
         )
+        event_sources = await stack.enter_async_context(
+            HttpEventSources(self._options.endpoints, _operators_signature())
+        )
         return Control(
             store=store,
             blobs=blobs,
             code_source=code_source,
+            event_sources=event_sources,
             roles=identity.execution_roles,
             activate=activate,
             presign=local_api.presign,

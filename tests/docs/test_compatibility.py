@@ -55,6 +55,7 @@ def test_what_is_served_is_what_is_listed() -> None:
         store=parts,
         blobs=parts,
         code_source=parts,
+        event_sources=parts,
         roles=parts,
         activate=parts,
         presign=parts,

@@ -16,6 +16,7 @@ from lambent.control import Control
 from lambent.model.arn import FunctionArn
 from lambent.model.caller import CallerContext
 from lambent.model.errors import InvalidParameterValue
+from lambent.model.event_source_mapping import EventSourceMapping
 from lambent.model.function import FunctionVersion
 
 ROLE = "arn:aws:iam::000000000000:role/any"
@@ -73,12 +74,23 @@ class AnyRole:
             raise InvalidParameterValue("The role defined for the function cannot be assumed by Lambda.")
 
 
+class Sources:
+    """Queues and streams, all of which are there; `asked` are the mappings and timeouts they were asked about."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, int]] = []
+
+    async def require_readable(self, mapping: EventSourceMapping, *, function_timeout_s: int) -> None:
+        self.asked.append((mapping.source_arn or "", function_timeout_s))
+
+
 class World:
     def __init__(self) -> None:
         self.roles = AnyRole()
         self.store = MemoryStore()
         self.blobs = MemoryBlobs()
         self.objects = Objects()
+        self.sources = Sources()
         self.time = 1_704_067_200.0
         self.ids = 0
         self.may_activate = asyncio.Event()
@@ -102,6 +114,7 @@ class World:
             store=self.store,
             blobs=self.blobs,
             code_source=self.objects,
+            event_sources=self.sources,
             roles=self.roles,
             activate=self.activate,
             presign=lambda path: f"{path}?signed",

@@ -434,6 +434,11 @@ async def test_a_filter_pattern_is_checked_against_its_kind_of_source(world: Wor
     await create(world, **MQ, **text)
 
 
+async def test_the_source_is_asked_before_a_mapping_of_it_is_made(world: World) -> None:
+    await create(world, **SQS)
+    assert world.sources.asked == [(QUEUE, 3)]
+
+
 async def test_there_are_at_most_five_filters(world: World) -> None:
     criteria = {"Filters": [{"Pattern": '{"body": ["a"]}'}] * 6}
     assert (await refusal(world, **SQS, FilterCriteria=criteria)).message == (

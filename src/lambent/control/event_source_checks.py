@@ -8,7 +8,7 @@ import msgspec
 
 from lambent.control import destinations
 from lambent.control.event_source_kinds import AT_TIMESTAMP, PARTICULAR, KindRules
-from lambent.control.event_source_requests import CreateMappingRequest, MappingMembers, SourceAccessMembers
+from lambent.control.event_source_requests import CreateEventSourceMappingRequest, MappingMembers, SourceAccessMembers
 from lambent.control.requests import unsupported
 from lambent.control.validation import check_tags
 from lambent.model.errors import InvalidParameterValue
@@ -20,7 +20,7 @@ FILTERS_MAXIMUM = 5
 RECORD_AGE_S_MINIMUM = 60
 
 
-def check_creation(request: CreateMappingRequest, kind: SourceKind, rules: KindRules) -> None:
+def check_creation(request: CreateEventSourceMappingRequest, kind: SourceKind, rules: KindRules) -> None:
     check_parameters(request, kind, rules)
     given = msgspec.to_builtins(request)
     for name in rules.required:
@@ -76,7 +76,7 @@ def check_function_timeout(timeout_s: int, rules: KindRules) -> None:
         )
 
 
-def _check_position(request: CreateMappingRequest, rules: KindRules) -> None:
+def _check_position(request: CreateEventSourceMappingRequest, rules: KindRules) -> None:
     position = request.starting_position
     if not rules.positions:
         return

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from lambent.control.configuration import given
 from lambent.control.event_source_kinds import RULES
-from lambent.control.event_source_requests import CreateMappingRequest, MappingMembers, SourceAccessMembers
+from lambent.control.event_source_requests import CreateEventSourceMappingRequest, MappingMembers, SourceAccessMembers
 from lambent.model.arn import FunctionArn
 from lambent.model.event_source_mapping import EventSourceMapping, SourceAccess, SourceKind
 
@@ -14,7 +14,7 @@ _UNBOUNDED = -1
 
 
 def new_mapping(
-    function: FunctionArn, kind: SourceKind, request: CreateMappingRequest, *, uuid: str, now: float
+    function: FunctionArn, kind: SourceKind, request: CreateEventSourceMappingRequest, *, uuid: str, now: float
 ) -> EventSourceMapping:
     """What is said once and for all, and the defaults of its kind for the rest. `now` is in epoch seconds."""
     rules = RULES[kind]

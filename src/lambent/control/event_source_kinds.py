@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from lambent.control.event_source_requests import CreateMappingRequest
+from lambent.control.event_source_requests import CreateEventSourceMappingRequest
 from lambent.control.requests import unsupported
 from lambent.model.errors import InvalidParameterValue
 from lambent.model.event_source_mapping import SourceKind
@@ -124,7 +124,7 @@ RULES: Mapping[SourceKind, KindRules] = {
 }
 
 
-def kind_of(request: CreateMappingRequest, region: str) -> SourceKind:
+def kind_of(request: CreateEventSourceMappingRequest, region: str) -> SourceKind:
     """The kind of source that is named.
 
     Raises:

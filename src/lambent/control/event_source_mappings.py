@@ -13,10 +13,10 @@ from lambent.control.event_source_answers import answer
 from lambent.control.event_source_configuration import configured, new_mapping
 from lambent.control.event_source_kinds import RULES, KindRules, kind_of
 from lambent.control.event_source_requests import (
-    CreateMappingRequest,
+    CreateEventSourceMappingRequest,
     ListMappingsRequest,
     MappingRequest,
-    UpdateMappingRequest,
+    UpdateEventSourceMappingRequest,
 )
 from lambent.control.functions import WARNING
 from lambent.control.mapping_catalogue import FoundMapping, MappingCatalogue
@@ -27,6 +27,8 @@ from lambent.model.arn import FunctionArn
 from lambent.model.caller import CallerContext
 from lambent.model.errors import InvalidParameterValue, ResourceConflict, ResourceInUse, ResourceNotFound
 from lambent.model.event_source_mapping import EventSourceMapping, MappingState, SourceKind
+from lambent.model.function import FunctionVersion
+from lambent.ports.event_sources import EventSources
 
 PAGE_MAXIMUM = 100
 
@@ -39,14 +41,22 @@ class EventSourceMappings:
     """`settling` makes changes take effect; None leaves that to who polls and follows the mappings in the store."""
 
     def __init__(
-        self, catalogue: Catalogue, mappings: MappingCatalogue, stamps: Stamps, settling: Settling | None
+        self,
+        catalogue: Catalogue,
+        mappings: MappingCatalogue,
+        sources: EventSources,
+        stamps: Stamps,
+        settling: Settling | None,
     ) -> None:
         self._catalogue = catalogue
         self._mappings = mappings
+        self._sources = sources
         self._stamps = stamps
         self._settling = settling
 
-    async def create_event_source_mapping(self, caller: CallerContext, request: CreateMappingRequest) -> Answer:
+    async def create_event_source_mapping(
+        self, caller: CallerContext, request: CreateEventSourceMappingRequest
+    ) -> Answer:
         function = function_arn(caller, "CreateEventSourceMapping", request.function_name)
         kind = kind_of(request, caller.region)
         rules = RULES[kind]
@@ -54,7 +64,8 @@ class EventSourceMappings:
         new = new_mapping(function, kind, request, uuid=self._stamps.new_id(), now=self._stamps.now())
         mapping = configured(new, request)
         checks.check_whole(mapping, rules)
-        await self._check_function(function, rules)
+        version = await self._function(function, rules)
+        await self._sources.require_readable(mapping, function_timeout_s=version.timeout_s)
         async with self._mappings.changing:
             await self._require_only(mapping)
             await self._mappings.put(mapping)
@@ -81,7 +92,9 @@ class EventSourceMappings:
             page.append(mapping)
         return {"EventSourceMappings": [await self._described(one) for one in page], "NextMarker": marker}
 
-    async def update_event_source_mapping(self, caller: CallerContext, request: UpdateMappingRequest) -> Answer:
+    async def update_event_source_mapping(
+        self, caller: CallerContext, request: UpdateEventSourceMappingRequest
+    ) -> Answer:
         async with self._mappings.changing:
             found = await self._changeable(caller, request.uuid, "update")
             before = found.mapping
@@ -93,7 +106,7 @@ class EventSourceMappings:
                 mapping = replace(mapping, function=function)
                 await self._require_only(mapping)
             checks.check_whole(mapping, rules)
-            await self._check_function(mapping.function, rules)
+            await self._function(mapping.function, rules)
             mapping = self._changed(mapping, _changing_state(before, mapping))
             await self._mappings.put(mapping, found.revision)
         return self._begun(mapping)
@@ -114,13 +127,15 @@ class EventSourceMappings:
             raise ResourceInUse(f"Cannot {verb} the event source mapping because it is in use.")
         return found
 
-    async def _check_function(self, function: FunctionArn, rules: KindRules) -> None:
+    async def _function(self, function: FunctionArn, rules: KindRules) -> FunctionVersion:
+        """The version that records would go to, if there is one and it may take so long."""
         try:
             record = (await self._catalogue.find(function)).record
             version = await self._catalogue.version(record, function)
         except ResourceNotFound as error:
             raise InvalidParameterValue("Function does not exist") from error
         checks.check_function_timeout(version.timeout_s, rules)
+        return version
 
     async def _require_only(self, mapping: EventSourceMapping) -> None:
         async for other in self._mappings.all(mapping.account, mapping.region):

@@ -51,7 +51,7 @@ class MappingMembers(Members):
     scaling_config: ScalingMembers | None = None
 
 
-class CreateMappingRequest(MappingMembers, kw_only=True):
+class CreateEventSourceMappingRequest(MappingMembers, kw_only=True):
     function_name: str
     event_source_arn: str | None = None
     starting_position: str | None = None
@@ -78,7 +78,7 @@ class MappingRequest(Members):
     uuid: str = msgspec.field(name="UUID")
 
 
-class UpdateMappingRequest(MappingMembers, kw_only=True):
+class UpdateEventSourceMappingRequest(MappingMembers, kw_only=True):
     uuid: str = msgspec.field(name="UUID")
     function_name: str | None = None
 

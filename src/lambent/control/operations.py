@@ -54,6 +54,7 @@ from lambent.model import limits
 from lambent.model.caller import CallerContext
 from lambent.ports.blobs import Blobs
 from lambent.ports.code_source import CodeSource
+from lambent.ports.event_sources import EventSources
 from lambent.ports.roles import Roles
 from lambent.ports.store import Store
 
@@ -74,6 +75,7 @@ class Control:
         store: Store,
         blobs: Blobs,
         code_source: CodeSource,
+        event_sources: EventSources,
         roles: Roles,
         activate: Activate,
         presign: Callable[[str], str],
@@ -120,7 +122,9 @@ class Control:
             ),
             **_of_account(account, Concurrency(self._catalogue, account)),
             **_of_event_invokes(EventInvokeConfigs(self._catalogue, stamps), Recursion(self._catalogue)),
-            **_of_event_sources(EventSourceMappings(self._catalogue, self._mappings, stamps, self._settling)),
+            **_of_event_sources(
+                EventSourceMappings(self._catalogue, self._mappings, event_sources, stamps, self._settling)
+            ),
             **_of_code_signing(signing, signing_configs),
             **_of_runtime_management(RuntimeManagements(self._catalogue)),
             **_of_policies(Policies(self._catalogue, stamps)),
@@ -229,7 +233,10 @@ def _of_event_invokes(configs: EventInvokeConfigs, recursive: Recursion) -> Mapp
 
 
 def _of_event_sources(mappings: EventSourceMappings) -> Mapping[str, Operation]:
-    create, update = event_source_requests.CreateMappingRequest, event_source_requests.UpdateMappingRequest
+    create, update = (
+        event_source_requests.CreateEventSourceMappingRequest,
+        event_source_requests.UpdateEventSourceMappingRequest,
+    )
     one, several = event_source_requests.MappingRequest, event_source_requests.ListMappingsRequest
     return {
         "CreateEventSourceMapping": _parsing(create, mappings.create_event_source_mapping),

@@ -2,108 +2,57 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Protocol, Self
-from urllib.parse import quote, urlencode, urlsplit
+from typing import Self
+from urllib.parse import quote, urlencode
 
-import aiohttp
 import msgspec
-import yarl
 
+from lambent.adapters.http.aws_services import AwsServices, ServiceRequest, Signer, Unreachable
 from lambent.model.event import Message
 from lambent.ports.targets import Undelivered
 
-_TIMEOUT = aiohttp.ClientTimeout(total=30, sock_connect=5)
-_ANSWER_BYTES = 1 << 18
 _REASON_CHARACTERS = 500
 _PASSING = frozenset((408, 425, 429))
-
-
-class Signer(Protocol):
-    """Signature Version 4 with the operator's key; `headers` are those to sign, lower-case, `host` among them."""
-
-    def __call__(
-        self,
-        *,
-        method: str,
-        raw_path: str,
-        query: str,
-        headers: Mapping[str, str],
-        body: bytes,
-        region: str,
-        service: str,
-        now: float,
-    ) -> Mapping[str, str]: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Request:
-    path: str
-    body: bytes
-    headers: Mapping[str, str] = field(default_factory=dict)
-    method: str = "POST"
 
 
 class HttpTargets:
     """Implements `lambent.ports.targets.Targets`. Without a `sign` requests go out unsigned."""
 
     def __init__(self, endpoints: Mapping[str, str], sign: Signer | None = None) -> None:
-        self._endpoints = endpoints
-        self._sign = sign
+        self._services = AwsServices(endpoints, sign)
 
     async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(timeout=_TIMEOUT)
+        await self._services.__aenter__()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self._session.close()
+        await self._services.__aexit__(kind, error, traceback)
 
     async def send(self, message: Message, body: bytes) -> None:
         service, region = message.target.split(":")[2:4]
         if service not in _REQUESTS:
             raise Undelivered(f"{message.target} is no target that Lambent knows", is_final=True)
-        endpoint = self._endpoints.get(service) or self._endpoints.get("*")
+        endpoint = self._services.endpoint(service)
         if endpoint is None:
             raise Undelivered(
                 f"Lambent has no endpoint for {service}: start it with --endpoint {service}=URL", is_final=True
             )
-        answer = await self._exchange(
-            endpoint, service, region or "us-east-1", _REQUESTS[service](message, body, endpoint)
-        )
+        answer = await self._exchange(service, region or "us-east-1", _REQUESTS[service](message, body, endpoint))
         if service == "events":
             _check_entries(answer)
 
-    async def _exchange(self, endpoint: str, service: str, region: str, request: _Request) -> bytes:
-        base = urlsplit(endpoint)
-        path = base.path.rstrip("/") + request.path
-        headers = {"host": base.netloc, **request.headers}
-        if self._sign is not None:
-            headers |= self._sign(
-                method=request.method,
-                raw_path=path,
-                query="",
-                headers=headers,
-                body=request.body,
-                region=region,
-                service=service,
-                now=time.time(),
-            )
-        url = yarl.URL(f"{base.scheme}://{base.netloc}{path}", encoded=True)
+    async def _exchange(self, service: str, region: str, request: ServiceRequest) -> bytes:
         try:
-            async with self._session.request(
-                request.method, url, data=request.body, headers=headers, allow_redirects=False
-            ) as response:
-                answer = await response.content.read(_ANSWER_BYTES)
-        except (aiohttp.ClientError, TimeoutError) as error:
-            raise Undelivered(f"{endpoint} did not answer: {error or type(error).__name__}", is_final=False) from error
-        if response.status >= 300:
-            raise _refused(service, response.status, answer)
-        return answer
+            answer = await self._services.exchange(service, region, request)
+        except Unreachable as error:
+            raise Undelivered(str(error), is_final=False) from error
+        if answer.status >= 300:
+            raise _refused(service, answer.status, answer.body)
+        return answer.body
 
 
 def _refused(service: str, status: int, answer: bytes) -> Undelivered:
@@ -112,18 +61,18 @@ def _refused(service: str, status: int, answer: bytes) -> Undelivered:
     return Undelivered(f"{service} answered HTTP {status}: {reason}", is_final=is_final)
 
 
-def _to_queue(message: Message, body: bytes, endpoint: str) -> _Request:
+def _to_queue(message: Message, body: bytes, endpoint: str) -> ServiceRequest:
     account, name = message.target.split(":")[4:6]
     attributes = {key: {"DataType": kind, "StringValue": value} for key, (kind, value) in message.attributes.items()}
     sent = {"QueueUrl": f"{endpoint.rstrip('/')}/{account}/{name}", "MessageBody": body.decode()}
-    return _Request(
+    return ServiceRequest(
         path="/",
         body=msgspec.json.encode(sent | ({"MessageAttributes": attributes} if attributes else {})),
         headers=_headers(message, "application/x-amz-json-1.0", "AmazonSQS.SendMessage"),
     )
 
 
-def _to_topic(message: Message, body: bytes, endpoint: str) -> _Request:
+def _to_topic(message: Message, body: bytes, endpoint: str) -> ServiceRequest:
     parameters = {
         "Action": "Publish",
         "Version": "2010-03-31",
@@ -137,12 +86,12 @@ def _to_topic(message: Message, body: bytes, endpoint: str) -> _Request:
             f"{entry}.Value.DataType": kind,
             f"{entry}.Value.StringValue": value,
         }
-    return _Request(
+    return ServiceRequest(
         path="/", body=urlencode(parameters).encode(), headers=_headers(message, "application/x-www-form-urlencoded")
     )
 
 
-def _to_bus(message: Message, body: bytes, endpoint: str) -> _Request:
+def _to_bus(message: Message, body: bytes, endpoint: str) -> ServiceRequest:
     entry = {
         "Source": "lambda",
         "DetailType": message.detail_type,
@@ -151,16 +100,16 @@ def _to_bus(message: Message, body: bytes, endpoint: str) -> _Request:
         "EventBusName": message.target,
         "TraceHeader": message.trace_id,
     }
-    return _Request(
+    return ServiceRequest(
         path="/",
         body=msgspec.json.encode({"Entries": [entry]}),
         headers=_headers(message, "application/x-amz-json-1.1", "AWSEvents.PutEvents"),
     )
 
 
-def _to_bucket(message: Message, body: bytes, endpoint: str) -> _Request:
+def _to_bucket(message: Message, body: bytes, endpoint: str) -> ServiceRequest:
     bucket = message.target.rpartition(":")[2]
-    return _Request(
+    return ServiceRequest(
         method="PUT",
         path=f"/{bucket}/{quote(message.object_key or '', safe='/~')}",
         body=body,

@@ -1,0 +1,111 @@
+"""Queues and streams asked for themselves, over their own APIs at the endpoints that the operator has given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self  # Any: other services' answers
+
+import msgspec
+
+from lambent.adapters.http.aws_services import AwsServices, ServiceRequest, Signer, Unreachable
+from lambent.model.errors import InvalidParameterValue
+from lambent.model.event_source_mapping import EventSourceMapping, SourceKind
+
+
+class _Refused(Exception):
+    """A service answered with an error; `code` is its own, without namespace."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+class HttpEventSources:
+    """Implements `lambent.ports.event_sources.EventSources` for SQS, Kinesis and DynamoDB streams.
+
+    What has no endpoint, and brokers, are not asked: whoever polls finds out.
+    """
+
+    def __init__(self, endpoints: Mapping[str, str], sign: Signer | None = None) -> None:
+        self._services = AwsServices(endpoints, sign)
+
+    async def __aenter__(self) -> Self:
+        await self._services.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._services.__aexit__(kind, error, traceback)
+
+    async def require_readable(self, mapping: EventSourceMapping, *, function_timeout_s: int) -> None:
+        service = (mapping.source_arn or ":::").split(":")[2]
+        if self._services.endpoint(service) is None:
+            return
+        try:
+            if mapping.kind in (SourceKind.SQS, SourceKind.SQS_FIFO):
+                await self._require_queue(mapping, function_timeout_s)
+            elif mapping.kind in _DESCRIBE_STREAM:
+                await self._require_stream(mapping)
+        except Unreachable as error:
+            raise InvalidParameterValue(f"The event source could not be asked: {error}") from error
+
+    async def _require_queue(self, mapping: EventSourceMapping, function_timeout_s: int) -> None:
+        arn = mapping.source_arn or ""
+        account, name = arn.split(":")[4:6]
+        url = f"{(self._services.endpoint('sqs') or '').rstrip('/')}/{account}/{name}"
+        asked = {"QueueUrl": url, "AttributeNames": ["VisibilityTimeout"]}
+        try:
+            answer = await self._ask(arn, "1.0", "AmazonSQS.GetQueueAttributes", asked)
+        except _Refused as error:
+            raise _queue_refused(error) from error
+        visibility_s = int(answer["Attributes"]["VisibilityTimeout"])
+        if visibility_s < function_timeout_s:
+            raise InvalidParameterValue(
+                f"Queue visibility timeout: {visibility_s} seconds is less than Function timeout: "
+                f"{function_timeout_s} seconds"
+            )
+
+    async def _require_stream(self, mapping: EventSourceMapping) -> None:
+        arn = mapping.source_arn or ""
+        version, action, member = _DESCRIBE_STREAM[mapping.kind]
+        try:
+            await self._ask(arn, version, action, {member: arn})
+        except _Refused as error:
+            if error.code == "ResourceNotFoundException":
+                raise InvalidParameterValue(f"Stream not found: {arn}") from error
+            raise InvalidParameterValue(
+                f"Error occurred while DescribeStream. Error Code: {error.code}. Error Message: {error.message}"
+            ) from error
+
+    async def _ask(self, arn: str, version: str, action: str, members: Mapping[str, object]) -> Any:
+        service, region = arn.split(":")[2:4]
+        headers = {"content-type": f"application/x-amz-json-{version}", "x-amz-target": action}
+        request = ServiceRequest(body=msgspec.json.encode(members), headers=headers)
+        answer = await self._services.exchange(service, region, request)
+        try:
+            said = msgspec.json.decode(answer.body)
+        except msgspec.DecodeError:
+            said = {}
+        if answer.status >= 300 or not isinstance(said, dict):
+            code = str(said.get("__type", f"HTTP {answer.status}")) if isinstance(said, dict) else "unreadable"
+            raise _Refused(code.rpartition("#")[2], str(said.get("message") or said.get("Message") or ""))
+        return said
+
+
+_DESCRIBE_STREAM: Mapping[SourceKind, tuple[str, str, str]] = {
+    SourceKind.KINESIS: ("1.1", "Kinesis_20131202.DescribeStreamSummary", "StreamARN"),
+    SourceKind.DYNAMODB: ("1.0", "DynamoDBStreams_20120810.DescribeStream", "StreamArn"),
+}
+_ABSENT_QUEUE = frozenset(("QueueDoesNotExist", "AWS.SimpleQueueService.NonExistentQueue"))
+
+
+def _queue_refused(error: _Refused) -> InvalidParameterValue:
+    code, message = error.code, error.message
+    if code in _ABSENT_QUEUE:
+        code, message = "AWS.SimpleQueueService.NonExistentQueue", "The specified queue does not exist."
+    return InvalidParameterValue(
+        f"Error occurred while ReceiveMessage. SQS Error Code: {code}. SQS Error Message: {message}"
+    )

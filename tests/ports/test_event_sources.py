@@ -1,0 +1,124 @@
+"""Queues and streams that mappings name: moto answers as SQS, Kinesis and DynamoDB do."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from functools import partial
+from typing import Any
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
+from lambent.adapters.http.event_sources import HttpEventSources
+from lambent.iam.sigv4 import Credential, sign
+from lambent.model.arn import FunctionArn
+from lambent.model.errors import InvalidParameterValue
+from lambent.model.event_source_mapping import EventSourceMapping, SourceKind
+
+REGION = "eu-west-1"
+ABSENT_QUEUE = (
+    "Error occurred while ReceiveMessage. SQS Error Code: AWS.SimpleQueueService.NonExistentQueue. "
+    "SQS Error Message: The specified queue does not exist."
+)
+
+
+@pytest.fixture(scope="module")
+def moto() -> Iterator[str]:
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def arns(moto: str) -> dict[SourceKind, str]:
+    """A queue of each kind, a stream and a table's stream."""
+
+    def client(service: str) -> Any:
+        keys = {"aws_access_key_id": "key", "aws_secret_access_key": "secret"}
+        return boto3.client(service, endpoint_url=moto, region_name=REGION, **keys)
+
+    queues = client("sqs")
+    queues.create_queue(QueueName="q", Attributes={"VisibilityTimeout": "30"})
+    queues.create_queue(QueueName="q.fifo", Attributes={"FifoQueue": "true"})
+    client("kinesis").create_stream(StreamName="s", ShardCount=1)
+    table = client("dynamodb").create_table(
+        TableName="t",
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+        StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"},
+    )
+    account = f"{REGION}:123456789012"
+    return {
+        SourceKind.SQS: f"arn:aws:sqs:{account}:q",
+        SourceKind.SQS_FIFO: f"arn:aws:sqs:{account}:q.fifo",
+        SourceKind.KINESIS: f"arn:aws:kinesis:{account}:stream/s",
+        SourceKind.DYNAMODB: table["TableDescription"]["LatestStreamArn"],
+    }
+
+
+@pytest.fixture
+async def sources(moto: str) -> AsyncIterator[HttpEventSources]:
+    endpoints = {"sqs": f"{moto}/", "kinesis": moto, "dynamodb": moto}
+    async with HttpEventSources(endpoints, partial(sign, Credential("key", "secret"))) as opened:
+        yield opened
+
+
+def mapping(kind: SourceKind, arn: str) -> EventSourceMapping:
+    return EventSourceMapping(
+        uuid="u",
+        account="123456789012",
+        region=REGION,
+        function=FunctionArn(REGION, "123456789012", "f"),
+        kind=kind,
+        source_arn=arn,
+        batch_size=1,
+        state_transition_reason="",
+        last_modified_s=0.0,
+    )
+
+
+@pytest.mark.parametrize("kind", [SourceKind.SQS, SourceKind.SQS_FIFO, SourceKind.KINESIS, SourceKind.DYNAMODB])
+async def test_a_source_that_is_there_may_be_mapped(
+    sources: HttpEventSources, arns: dict[SourceKind, str], kind: SourceKind
+) -> None:
+    await sources.require_readable(mapping(kind, arns[kind]), function_timeout_s=30)
+
+
+async def test_a_queue_that_is_not_there_is_refused(sources: HttpEventSources, arns: dict[SourceKind, str]) -> None:
+    absent = mapping(SourceKind.SQS, arns[SourceKind.SQS] + "-absent")
+    with pytest.raises(InvalidParameterValue) as refused:
+        await sources.require_readable(absent, function_timeout_s=3)
+    assert refused.value.message == ABSENT_QUEUE
+
+
+async def test_a_queue_must_hide_a_message_for_as_long_as_the_function_may_take(
+    sources: HttpEventSources, arns: dict[SourceKind, str]
+) -> None:
+    with pytest.raises(InvalidParameterValue) as refused:
+        await sources.require_readable(mapping(SourceKind.SQS, arns[SourceKind.SQS]), function_timeout_s=60)
+    assert refused.value.message == "Queue visibility timeout: 30 seconds is less than Function timeout: 60 seconds"
+
+
+@pytest.mark.parametrize("kind", [SourceKind.KINESIS, SourceKind.DYNAMODB])
+async def test_a_stream_that_is_not_there_is_refused(
+    sources: HttpEventSources, arns: dict[SourceKind, str], kind: SourceKind
+) -> None:
+    arn = arns[kind].replace("stream/s", "stream/absent").replace("table/t/", "table/absent/")
+    with pytest.raises(InvalidParameterValue) as refused:
+        await sources.require_readable(mapping(kind, arn), function_timeout_s=3)
+    assert refused.value.message == f"Stream not found: {arn}"
+
+
+async def test_nobody_is_asked_where_there_is_no_endpoint(arns: dict[SourceKind, str]) -> None:
+    async with HttpEventSources({}) as sources:
+        await sources.require_readable(mapping(SourceKind.SQS, arns[SourceKind.SQS]), function_timeout_s=900)
+
+
+async def test_an_endpoint_that_does_not_answer_is_named(arns: dict[SourceKind, str]) -> None:
+    async with HttpEventSources({"sqs": "http://127.0.0.1:1"}) as sources:
+        with pytest.raises(InvalidParameterValue, match=r"http://127\.0\.0\.1:1 did not answer"):
+            await sources.require_readable(mapping(SourceKind.SQS, arns[SourceKind.SQS]), function_timeout_s=3)
