@@ -10,6 +10,7 @@ from lambent.control.catalogue import Catalogue, is_number
 from lambent.control.requests import ListFunctionsRequest
 from lambent.model.arn import FunctionArn
 from lambent.model.caller import CallerContext
+from lambent.model.errors import InvalidParameterValue
 from lambent.model.function import FunctionRecord, FunctionVersion
 
 
@@ -19,8 +20,8 @@ class Listing:
 
     async def list_functions(self, caller: CallerContext, request: ListFunctionsRequest) -> Answer:
         """In order of name; with FunctionVersion=ALL each function's versions behind its $LATEST."""
-        if request.master_region is not None:  # asks for the edge replicas of functions, of which there are none
-            return {"Functions": []}
+        if request.master_region is not None:
+            return _replicas(request)
         size = min(request.max_items or answers.PAGE_MAXIMUM, answers.PAGE_MAXIMUM)
         last = answers.read_marker(request.marker)
         if request.function_version == "ALL":
@@ -63,3 +64,10 @@ class Listing:
         for number in record.versions:
             if number > above and (version := await self._catalogue.published(record, number)):
                 yield version
+
+
+def _replicas(request: ListFunctionsRequest) -> Answer:
+    """Whoever names a MasterRegion asks for the edge replicas of its functions, of which there are none."""
+    if request.function_version != "ALL":
+        raise InvalidParameterValue("FunctionVersion must be ALL where MasterRegion is given.")
+    return {"Functions": []}
