@@ -30,6 +30,7 @@ from lambent.adapters.sqlite.log_store import SqliteLogStore
 from lambent.adapters.sqlite.store import SqliteStore
 from lambent.config import ANY_SERVICE, Auth, Egress, ServeOptions, is_loopback
 from lambent.control import Control
+from lambent.frontend.function_urls import FunctionUrls
 from lambent.frontend.gateway import Authenticator, Gateway
 from lambent.frontend.ids import new_request_id
 from lambent.frontend.invoke_api import InvokeApi
@@ -45,6 +46,7 @@ from lambent.iam.sts import Sts
 from lambent.invoke.events import Events
 from lambent.invoke.invoker import Invoker
 from lambent.invoke.resolve import Resolver
+from lambent.invoke.urls import UrlDirectory
 from lambent.logs.operations import LogsApi
 from lambent.logs.retention import keep_trimming
 from lambent.logs.writer import TelemetryWriter
@@ -196,6 +198,9 @@ class _Host:
         control = await stack.enter_async_context(
             await self._control(store, blobs, code_cache, local_api, identity, stack)
         )
+        urls = UrlDirectory(store)
+        stack.callback(store.watch("function/", urls.forget))
+        await urls.load()
         invoker = Invoker(resolver, manager)
         events = await self._events(queue, store, invoker, stack)
         gateway = Gateway(
@@ -209,6 +214,9 @@ class _Host:
             },
             invoke_api=InvokeApi(invoker, events),
             local_api=local_api,
+            serve_url=FunctionUrls(
+                directory=urls, invoker=invoker, events=events, authenticator=identity.authenticator
+            ).serve,
         )
         aws_endpoint.own = gateway.handle
         limits = Limits(

@@ -28,7 +28,7 @@ RUNTIMES = ("nodejs22.x", "python2.7", "python3.12", "python3.13", "provided.al2
 def zip_of(content: str = "def handler(event, context): ...") -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr("app.py", content)
+        archive.writestr(zipfile.ZipInfo("app.py"), content)  # of no date: equal contents are equal zips
     return buffer.getvalue()
 
 

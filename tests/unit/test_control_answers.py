@@ -102,6 +102,14 @@ WALK: list[tuple[str, dict[str, Any]]] = [
     ("DeleteCodeSigningConfig", {"CodeSigningConfigArn": signing_arn}),
     ("PutRuntimeManagementConfig", {"FunctionName": "f", "UpdateRuntimeOn": "FunctionUpdate"}),
     ("GetRuntimeManagementConfig", {"FunctionName": "f"}),
+    (
+        "CreateFunctionUrlConfig",
+        {"FunctionName": "f", "AuthType": "NONE", "InvokeMode": "BUFFERED", "Cors": {"AllowOrigins": ["*"]}},
+    ),
+    ("GetFunctionUrlConfig", {"FunctionName": "f"}),
+    ("UpdateFunctionUrlConfig", {"FunctionName": "f", "AuthType": "AWS_IAM"}),
+    ("ListFunctionUrlConfigs", {"FunctionName": "f"}),
+    ("DeleteFunctionUrlConfig", {"FunctionName": "f"}),
     ("DeleteFunctionConcurrency", {"FunctionName": "f"}),
     (
         "AddPermission",

@@ -13,6 +13,7 @@ from lambent.control import (
     code_signing_configs,
     event_invoke,
     event_source_requests,
+    function_urls,
     layer_requests,
     recursion,
     requests,
@@ -30,6 +31,7 @@ from lambent.control.concurrency import Concurrency
 from lambent.control.event_invoke import EventInvokeConfigs
 from lambent.control.event_source_mappings import EventSourceMappings
 from lambent.control.function_layers import FunctionLayers
+from lambent.control.function_urls import FunctionUrls
 from lambent.control.functions import Functions
 from lambent.control.layer_catalogue import LayerCatalogue
 from lambent.control.layer_permissions import LayerPermissions
@@ -127,6 +129,7 @@ class Control:
             ),
             **_of_code_signing(signing, signing_configs),
             **_of_runtime_management(RuntimeManagements(self._catalogue)),
+            **_of_urls(FunctionUrls(self._catalogue, stamps)),
             **_of_policies(Policies(self._catalogue, stamps)),
             **_of_tags(
                 Tags(
@@ -278,6 +281,20 @@ def _of_runtime_management(managements: RuntimeManagements) -> Mapping[str, Oper
             runtime_management.PutRuntimeManagementRequest, managements.put_runtime_management_config
         ),
         "GetRuntimeManagementConfig": _parsing(requests.QualifiedRequest, managements.get_runtime_management_config),
+    }
+
+
+def _of_urls(urls: FunctionUrls) -> Mapping[str, Operation]:
+    return {
+        "CreateFunctionUrlConfig": _parsing(
+            function_urls.CreateFunctionUrlConfigRequest, urls.create_function_url_config
+        ),
+        "GetFunctionUrlConfig": _parsing(requests.QualifiedRequest, urls.get_function_url_config),
+        "UpdateFunctionUrlConfig": _parsing(
+            function_urls.UpdateFunctionUrlConfigRequest, urls.update_function_url_config
+        ),
+        "DeleteFunctionUrlConfig": _parsing(requests.QualifiedRequest, urls.delete_function_url_config),
+        "ListFunctionUrlConfigs": _parsing(function_urls.ListFunctionUrlConfigsRequest, urls.list_function_url_configs),
     }
 
 

@@ -21,6 +21,7 @@ from lambent.http.wire import Header
 from lambent.iam.authenticator import Caller
 from lambent.model.caller import CallerContext
 from lambent.model.errors import InvalidSignature, NotImplementedByLambent, RequestEntityTooLarge
+from lambent.model.function_url import URL_PATH
 from lambent.model.invocation import InvokeResult
 from lambent.model.limits import REQUEST_BYTES
 from lambent.model.response_stream import ResponseStream
@@ -79,7 +80,10 @@ class _Call(Struct, frozen=True, kw_only=True):
 
 
 class Gateway:
-    """Serves the AWS APIs and Lambent's own few paths. `handlers` holds what is built, by service and operation."""
+    """Serves the AWS APIs, function URLs (by `serve_url`) and Lambent's own few paths.
+
+    `handlers` holds what is built, by service and operation.
+    """
 
     def __init__(
         self,
@@ -89,6 +93,7 @@ class Gateway:
         handlers: Mapping[str, Mapping[str, Handler]],
         invoke_api: InvokeApi,
         local_api: LocalApi,
+        serve_url: Callable[[Exchange], Coroutine[None, None, None]],
     ) -> None:
         self._authenticator = authenticator
         self._services = services
@@ -96,14 +101,18 @@ class Gateway:
         self._invoke_api = invoke_api
         self._invoking = invoke_api.operations
         self._local_api = local_api
+        self._serve_url = serve_url
         self._tasks: set[asyncio.Task[None]] = set()
 
     def handle(self, exchange: Exchange) -> None:
         """The HTTP server's handler: what has to wait for something gets a task of its own."""
-        if exchange.path.startswith(b"/_lambent/"):
+        request = _Request.of(exchange)
+        if ".lambda-url." in request.headers.get("host", "") or request.path.startswith(URL_PATH):
+            self._spawn(self._serve_url(exchange))
+            return
+        if request.path.startswith("/_lambent/"):
             self._spawn(self._local_api.serve(exchange))
             return
-        request = _Request.of(exchange)
         service = self._services[find_service(request.path, request.headers, request.body)]
         reply = _Reply(exchange, service)
         try:

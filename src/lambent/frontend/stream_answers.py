@@ -37,8 +37,8 @@ async def send_pieces(
             async for piece in pieces:
                 await writer.write(piece)
         await writer.close()
-    except ConnectionError:
-        log.debug("answer.reader_gone", extra={"path": exchange.path.decode("latin-1")})
+    except ConnectionError as exc:
+        log.debug("answer.ended_early", extra={"path": exchange.path.decode("latin-1"), "reason": str(exc)})
     except PlatformError as exc:
         log.error("answer.cut_off", exc_info=exc)
     finally:

@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from lambent.model.arn import LATEST, FunctionArn
 from lambent.model.event_invoke import EventInvokeConfig
+from lambent.model.function_url import FunctionUrlConfig
 from lambent.model.layer import LayerReference
 
 
@@ -157,6 +158,8 @@ class FunctionRecord:
     """By version; of a version that is not in here the default holds."""
     policies: Mapping[str, str] = field(default_factory=dict)
     """Resource policies, JSON as GetPolicy shows it, by qualifier; that of the function itself by the empty string."""
+    url_configs: Mapping[str, FunctionUrlConfig] = field(default_factory=dict)
+    """Function URLs by alias; that of the function itself by the empty string."""
     published_config: str | None = None
     """Digest of `latest` when version `next_version - 1` was published from it: an equal one has nothing to publish."""
 
