@@ -122,3 +122,10 @@ async def test_an_endpoint_that_does_not_answer_is_named(arns: dict[SourceKind, 
     async with HttpEventSources({"sqs": "http://127.0.0.1:1"}) as sources:
         with pytest.raises(InvalidParameterValue, match=r"http://127\.0\.0\.1:1 did not answer"):
             await sources.require_readable(mapping(SourceKind.SQS, arns[SourceKind.SQS]), function_timeout_s=3)
+
+
+async def test_an_endpoint_of_something_else_is_named(moto: str, arns: dict[SourceKind, str]) -> None:
+    async with HttpEventSources({"*": moto}) as unsigned:  # moto tells services by what a request is signed for
+        for kind in (SourceKind.SQS, SourceKind.KINESIS):
+            with pytest.raises(InvalidParameterValue, match="did not answer as"):
+                await unsigned.require_readable(mapping(kind, arns[kind]), function_timeout_s=3)

@@ -4,13 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Self  # Any: other services' answers
+from typing import Self, TypeVar
 
 import msgspec
 
 from lambent.adapters.http.aws_services import AwsServices, ServiceRequest, Signer, Unreachable
 from lambent.model.errors import InvalidParameterValue
 from lambent.model.event_source_mapping import EventSourceMapping, SourceKind
+
+Answer = TypeVar("Answer", bound=msgspec.Struct)
+
+
+class _QueueAttributes(msgspec.Struct, rename="pascal"):
+    attributes: dict[str, str]
+
+
+class _StreamSummary(msgspec.Struct, rename="pascal"):
+    stream_description_summary: dict[str, object]
+
+
+class _TableStream(msgspec.Struct, rename="pascal"):
+    stream_description: dict[str, object]
+
+
+class _Error(msgspec.Struct):
+    type: str = msgspec.field(name="__type", default="")
+    message: str = ""
+    Message: str = ""
 
 
 class _Refused(Exception):
@@ -58,10 +78,10 @@ class HttpEventSources:
         url = f"{(self._services.endpoint('sqs') or '').rstrip('/')}/{account}/{name}"
         asked = {"QueueUrl": url, "AttributeNames": ["VisibilityTimeout"]}
         try:
-            answer = await self._ask(arn, "1.0", "AmazonSQS.GetQueueAttributes", asked)
+            answer = await self._ask(arn, "1.0", "AmazonSQS.GetQueueAttributes", asked, _QueueAttributes)
         except _Refused as error:
             raise _queue_refused(error) from error
-        visibility_s = int(answer["Attributes"]["VisibilityTimeout"])
+        visibility_s = int(answer.attributes.get("VisibilityTimeout", function_timeout_s))
         if visibility_s < function_timeout_s:
             raise InvalidParameterValue(
                 f"Queue visibility timeout: {visibility_s} seconds is less than Function timeout: "
@@ -70,9 +90,9 @@ class HttpEventSources:
 
     async def _require_stream(self, mapping: EventSourceMapping) -> None:
         arn = mapping.source_arn or ""
-        version, action, member = _DESCRIBE_STREAM[mapping.kind]
+        version, action, member, answer = _DESCRIBE_STREAM[mapping.kind]
         try:
-            await self._ask(arn, version, action, {member: arn})
+            await self._ask(arn, version, action, {member: arn}, answer)
         except _Refused as error:
             if error.code == "ResourceNotFoundException":
                 raise InvalidParameterValue(f"Stream not found: {arn}") from error
@@ -80,24 +100,26 @@ class HttpEventSources:
                 f"Error occurred while DescribeStream. Error Code: {error.code}. Error Message: {error.message}"
             ) from error
 
-    async def _ask(self, arn: str, version: str, action: str, members: Mapping[str, object]) -> Any:
+    async def _ask(
+        self, arn: str, version: str, action: str, members: Mapping[str, object], kind: type[Answer]
+    ) -> Answer:
         service, region = arn.split(":")[2:4]
         headers = {"content-type": f"application/x-amz-json-{version}", "x-amz-target": action}
         request = ServiceRequest(body=msgspec.json.encode(members), headers=headers)
         answer = await self._services.exchange(service, region, request)
         try:
-            said = msgspec.json.decode(answer.body)
-        except msgspec.DecodeError:
-            said = {}
-        if answer.status >= 300 or not isinstance(said, dict):
-            code = str(said.get("__type", f"HTTP {answer.status}")) if isinstance(said, dict) else "unreadable"
-            raise _Refused(code.rpartition("#")[2], str(said.get("message") or said.get("Message") or ""))
-        return said
+            if answer.status >= 300:
+                error = msgspec.json.decode(answer.body, type=_Error)
+                raise _Refused(error.type.rpartition("#")[2], error.message or error.Message)
+            return msgspec.json.decode(answer.body, type=kind)
+        except msgspec.DecodeError as unreadable:
+            endpoint = self._services.endpoint(service)
+            raise Unreachable(f"{endpoint} did not answer as {service}, but HTTP {answer.status}") from unreadable
 
 
-_DESCRIBE_STREAM: Mapping[SourceKind, tuple[str, str, str]] = {
-    SourceKind.KINESIS: ("1.1", "Kinesis_20131202.DescribeStreamSummary", "StreamARN"),
-    SourceKind.DYNAMODB: ("1.0", "DynamoDBStreams_20120810.DescribeStream", "StreamArn"),
+_DESCRIBE_STREAM: Mapping[SourceKind, tuple[str, str, str, type[msgspec.Struct]]] = {
+    SourceKind.KINESIS: ("1.1", "Kinesis_20131202.DescribeStreamSummary", "StreamARN", _StreamSummary),
+    SourceKind.DYNAMODB: ("1.0", "DynamoDBStreams_20120810.DescribeStream", "StreamArn", _TableStream),
 }
 _ABSENT_QUEUE = frozenset(("QueueDoesNotExist", "AWS.SimpleQueueService.NonExistentQueue"))
 
