@@ -59,7 +59,7 @@ def _become(user: str, data_dir: Path) -> None:
             f"--user {user}: there is no such user on this host; make it, or leave --user out"
         ) from None
     for path in [data_dir, *data_dir.rglob("*")]:
-        if "sandboxes" not in path.relative_to(data_dir).parts[:1]:  # sandboxd's own
+        if not {"sandboxes", "runtime"} & {*path.relative_to(data_dir).parts[:1]}:  # sandboxd's own, and what it runs
             os.lchown(path, account.pw_uid, account.pw_gid)
     os.initgroups(user, account.pw_gid)
     os.setresgid(account.pw_gid, account.pw_gid, account.pw_gid)

@@ -53,7 +53,7 @@ from lambent.logs.writer import TelemetryWriter
 from lambent.manager.manager import LocalManager
 from lambent.model.arn import FunctionArn
 from lambent.model.errors import PlatformError
-from lambent.model.function import FunctionRecord, FunctionVersion
+from lambent.model.function import FunctionRecord
 from lambent.model.limits import REQUEST_BYTES
 from lambent.ports.store import Store
 from lambent.service_log import start_service_log
@@ -64,7 +64,9 @@ from lambent.worker.runtime_dirs import compile_client, prepare_empty, prepare_p
 from lambent.worker.runtimes import Interpreter, Missing, discover, resolve_runtime
 from lambent.worker.sandbox.client import Sandboxes, SandboxOptions
 from lambent.worker.sandbox.network import probe_egress
+from lambent.worker.sandbox.plan import ZygotePlan
 from lambent.worker.worker import LocalWorker, WorkerOptions
+from lambent.worker.zygotes import zygote_plans
 
 log = logging.getLogger(__name__)
 
@@ -93,10 +95,14 @@ async def _serve(options: ServeOptions) -> None:
     async with AsyncExitStack() as stack:
         data_dir = _open_data_dir(options.data_dir, stack)
         interpreters = tuple(discover())
+        runtime_dirs = await asyncio.to_thread(_prepare_runtime_dirs, data_dir / "runtime")
         egress = _choose_egress(options)
-        sandboxes = await _launch_sandboxes(options, egress, data_dir, stack)
+        zygotes = zygote_plans(interpreters, runtime_dirs["python"])
+        sandboxes = await _launch_sandboxes(options, egress, data_dir, zygotes, stack)
+        if options.user is not None:  # who could not write there
+            await compile_client(runtime_dirs["python"], interpreters)
         privileges.drop(user=options.user, data_dir=data_dir)
-        host = _Host(options, egress, data_dir, interpreters, sandboxes)
+        host = _Host(options, egress, data_dir, interpreters, runtime_dirs, sandboxes)
         server, events = await host.start(stack)
         stopping = _stop_signal()
         await server.listen(options.listen_host, options.listen_port)
@@ -123,7 +129,14 @@ def _choose_egress(options: ServeOptions) -> Egress:
     return Egress.OPEN if can_egress else Egress.NONE
 
 
-async def _launch_sandboxes(options: ServeOptions, egress: Egress, data_dir: Path, stack: AsyncExitStack) -> Sandboxes:
+def _prepare_runtime_dirs(root: Path) -> dict[str, Path]:
+    """What becomes /var/runtime, by language; made while we are who sandboxd is, for zygotes run it with privileges."""
+    return {"python": prepare_python(root), "none": prepare_empty(root)}
+
+
+async def _launch_sandboxes(
+    options: ServeOptions, egress: Egress, data_dir: Path, zygotes: tuple[ZygotePlan, ...], stack: AsyncExitStack
+) -> Sandboxes:
     """Start the one privileged process, while there are privileges to give."""
     sandboxes = await Sandboxes.launch(
         SandboxOptions(
@@ -131,6 +144,7 @@ async def _launch_sandboxes(options: ServeOptions, egress: Egress, data_dir: Pat
             server_id=hashlib.sha256(str(data_dir).encode()).hexdigest()[:8],
             egress=egress.value,
             level=options.isolation.value,
+            zygotes=zygotes,
         )
     )
     stack.push_async_callback(sandboxes.close)
@@ -166,12 +180,14 @@ class _Host:
         egress: Egress,
         data_dir: Path,
         interpreters: tuple[Interpreter, ...],
+        runtime_dirs: dict[str, Path],
         sandboxes: Sandboxes,
     ) -> None:
         self._options = options
         self._egress = egress
         self._data_dir = data_dir
         self._interpreters = interpreters
+        self._runtime_dirs = runtime_dirs
         self._sandboxes = sandboxes
 
     async def start(self, stack: AsyncExitStack) -> tuple[Server, Events]:
@@ -187,17 +203,13 @@ class _Host:
         code_cache = CodeCache(data_dir / "code", blobs)
         identity = _Identity(store, root_key.load_or_create(data_dir), is_open=options.auth is Auth.OPEN)
         aws_endpoint = await stack.enter_async_context(AwsEndpoint(options.endpoints))
-        worker = await stack.enter_async_context(
-            await self._worker(code_cache, telemetry, identity, aws_endpoint, stack)
-        )
+        worker = await stack.enter_async_context(self._worker(code_cache, telemetry, identity, aws_endpoint, stack))
         manager = await stack.enter_async_context(
             LocalManager(worker, account_concurrency=options.account_concurrency, idle_timeout_s=options.idle_timeout_s)
         )
-        resolver = await self._resolver(store, manager, stack)
+        resolver = await self._resolver(store, manager, worker, stack)
         local_api = LocalApi(blobs=blobs, secret=secrets.token_bytes(32), describe=self._describe(manager))
-        control = await stack.enter_async_context(
-            await self._control(store, blobs, code_cache, local_api, identity, stack)
-        )
+        control = await stack.enter_async_context(await self._control(store, blobs, worker, local_api, identity, stack))
         urls = UrlDirectory(store)
         stack.callback(store.watch("function/", urls.forget))
         await urls.load()
@@ -224,7 +236,7 @@ class _Host:
         )  # the gateway refuses in AWS's words what is only a little too large
         return await stack.enter_async_context(Server(gateway.handle, limits=limits, name="frontend")), events
 
-    async def _worker(
+    def _worker(
         self,
         code_cache: CodeCache,
         telemetry: TelemetryWriter,
@@ -232,12 +244,8 @@ class _Host:
         aws_endpoint: AwsEndpoint,
         stack: AsyncExitStack,
     ) -> LocalWorker:
-        runtime_root = self._data_dir / "runtime"
         options = WorkerOptions(
-            runtime_dirs={
-                "python": await asyncio.to_thread(prepare_python, runtime_root),
-                "none": prepare_empty(runtime_root),
-            },
+            runtime_dirs=self._runtime_dirs,
             interpreters=self._interpreters,
             runtime_fallback=self._options.runtime_fallback.value,
             egress=self._egress.value,
@@ -253,10 +261,14 @@ class _Host:
             aws_endpoint=aws_endpoint,
         )
 
-    async def _resolver(self, store: SqliteStore, manager: LocalManager, stack: AsyncExitStack) -> Resolver:
+    async def _resolver(
+        self, store: SqliteStore, manager: LocalManager, worker: LocalWorker, stack: AsyncExitStack
+    ) -> Resolver:
         def changed(function: FunctionArn, record: FunctionRecord | None, keep: frozenset[str]) -> None:
             manager.reserve(function, record.reserved_concurrency if record else None)
             manager.retire(function, keep=keep)
+            if record is not None:
+                worker.expect(record.latest)
 
         resolver = Resolver(store, changed)
         group = await stack.enter_async_context(asyncio.TaskGroup())
@@ -294,16 +306,11 @@ class _Host:
         self,
         store: SqliteStore,
         blobs: FileBlobs,
-        code_cache: CodeCache,
+        worker: LocalWorker,
         local_api: LocalApi,
         identity: _Identity,
         stack: AsyncExitStack,
     ) -> Control:
-        async def activate(version: FunctionVersion) -> None:
-            for blob in (version.code_blob, *(layer.code_blob for layer in version.layers)):
-                async with code_cache.use(blob):
-                    pass
-
         code_source = await stack.enter_async_context(
             S3CodeSource(
                 self._options.endpoints.get("s3") or self._options.endpoints.get(ANY_SERVICE),
@@ -320,7 +327,7 @@ class _Host:
             code_source=code_source,
             event_sources=event_sources,
             roles=identity.execution_roles,
-            activate=activate,
+            activate=worker.prepare,
             presign=local_api.presign,
             runtimes=_runtime_names(),
             runtime_warning=self._runtime_warning,

@@ -11,6 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from lambent.worker.sandbox.client import Sandbox, Sandboxes
 from lambent.worker.sandbox.plan import ProcessPlan, SandboxPlan
 from lambent.worker.sandbox.wire import ExitStatus
@@ -103,6 +105,18 @@ async def ask(sandboxes: Sandboxes, directory: Path, script: str, **changes: Any
         return json.loads(await Watched(sandbox).printed())
     finally:
         await sandbox.destroy()
+
+
+def children_of(pid: int) -> list[psutil.Process]:
+    """Everything below a server but its zygotes: sandboxd, and all that runs in sandboxes."""
+    return [child for child in psutil.Process(pid).children(recursive=True) if _name(child) != "lambent-zygote"]
+
+
+def _name(process: psutil.Process) -> str:
+    try:
+        return str(process.name())
+    except psutil.NoSuchProcess:
+        return ""
 
 
 def cgroups_of(server_id: str) -> list[Path]:

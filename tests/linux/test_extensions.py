@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from lambent.testing.service import make_zip
@@ -319,17 +320,20 @@ def test_an_extension_that_will_not_end_is_killed(
 ) -> None:
     script = "register('SHUTDOWN')\nsay('told', next_event()['eventType'])\ntime.sleep(60)\n"
     name = extended("def handler(event, context):\n    return context.log_stream_name\n", {"stays": script})
-    environment_id = invoke(name)[0].partition("]")[2]
-    cgroups = Path("/sys/fs/cgroup")
-    assert list(cgroups.glob(f"**/{environment_id}"))
+    invoke(name)
+    assert running("/opt/extensions/stays")
 
     replace(name)
     logged(name, "told SHUTDOWN")
 
     deadline = time.monotonic() + 10
-    while list(cgroups.glob(f"**/{environment_id}")):
+    while running("/opt/extensions/stays"):
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def running(program: str) -> list[int]:
+    return [process.pid for process in psutil.process_iter(["cmdline"]) if program in (process.info["cmdline"] or ())]
 
 
 def test_a_new_generation_has_new_extensions(extended: Extended, invoke: Invoke) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 
 import psutil
 import pytest
+from sandboxing import children_of
 
 from lambent.testing.service import RunningService, deploy, running_service
 
@@ -126,8 +127,7 @@ def test_every_caller_is_answered_once_and_nothing_leaks(tmp_path: Path) -> None
 
 def wait_until_only_the_server_is_left(service: RunningService) -> None:
     deadline = time.monotonic() + 30
-    process = psutil.Process(service.process.pid)
-    while len(process.children(recursive=True)) > 1:
-        assert time.monotonic() < deadline, process.children(recursive=True)
+    while len(children_of(service.process.pid)) > 1:
+        assert time.monotonic() < deadline, children_of(service.process.pid)
         time.sleep(0.1)
     time.sleep(0.5)

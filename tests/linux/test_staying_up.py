@@ -12,6 +12,7 @@ from typing import Any
 
 import psutil
 import pytest
+from sandboxing import children_of
 
 from lambent.testing.service import deploy, running_service, start_service
 
@@ -94,9 +95,8 @@ def test_an_idle_environment_is_gone_after_the_idle_timeout(tmp_path: Path) -> N
         deploy(client, "f", "import os\ndef handler(event, context):\n    return context.log_stream_name\n")
         first = payload(client.invoke(FunctionName="f"))
         assert payload(client.invoke(FunctionName="f")) == first
-        daemon = psutil.Process(service.process.pid)
         deadline = time.monotonic() + 10
-        while len(daemon.children(recursive=True)) > 1 and time.monotonic() < deadline:
+        while len(children_of(service.process.pid)) > 1 and time.monotonic() < deadline:
             time.sleep(0.1)
-        assert len(daemon.children(recursive=True)) == 1, "only the sandbox daemon is left"
+        assert len(children_of(service.process.pid)) == 1, "only the sandbox daemon is left"
         assert payload(client.invoke(FunctionName="f")) != first

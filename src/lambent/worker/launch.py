@@ -69,13 +69,15 @@ def exec_wrapper(version: FunctionVersion) -> str | None:
     return (version.environment or {}).get("AWS_LAMBDA_EXEC_WRAPPER") or None
 
 
-def managed_process(version: FunctionVersion, interpreter: Interpreter, variables: dict[str, str]) -> ProcessPlan:
+def managed_process(
+    version: FunctionVersion, interpreter: Interpreter, variables: dict[str, str], zygote: str | None
+) -> ProcessPlan:
     """Our own runtime client on an interpreter of this host."""
-    argv: tuple[str, ...] = (interpreter.argv0_inside, "-S", "/var/runtime/bootstrap.py")
+    argv = interpreter.argv_inside
     wrapper = exec_wrapper(version)
     if wrapper is not None:  # by way of a shell: what is not there or may not run is an exit status, as on AWS
         argv = ("/bin/sh", "-c", 'exec "$0" "$@"', wrapper, *argv)
-    return ProcessPlan(name=RUNTIME, argv=argv, env=variables, cwd="/var/task")
+    return ProcessPlan(name=RUNTIME, argv=argv, env=variables, cwd="/var/task", zygote=zygote)
 
 
 def custom_process(

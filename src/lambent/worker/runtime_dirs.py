@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 import importlib.metadata
 import importlib.util
+import os
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -32,8 +33,9 @@ def prepare_python(root: Path) -> Path:
     """The /var/runtime of Python functions; boto3 lies in its `site-packages`."""
     source = source_of("python")
     target = root / f"python-{_digest(source)}"
-    if target.is_dir():
+    if target.is_dir() and target.stat().st_uid == os.geteuid():
         return target
+    shutil.rmtree(target, ignore_errors=True)
     unfinished = target.with_suffix(".unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     shutil.copytree(source, unfinished, ignore=shutil.ignore_patterns("__pycache__"))

@@ -57,6 +57,11 @@ class Interpreter:
             return str(self.executable)
         return str(_LANGUAGE_DIR / self.executable.relative_to(self.language_dir))
 
+    @property
+    def argv_inside(self) -> tuple[str, ...]:
+        """What starts our own runtime client."""
+        return self.argv0_inside, "-S", "/var/runtime/bootstrap.py"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Missing:

@@ -36,6 +36,19 @@ _NOT_FOR_EXTENSIONS = frozenset(
 )
 
 
+def startup_variables(runtime: str | None) -> dict[str, str]:
+    """The platform's defaults for a managed runtime, or for an OS-only one; functions may set them otherwise."""
+    defaults = dict(_OVERRIDABLE)
+    if runtime is not None and runtime.startswith("python"):
+        defaults["PYTHONPATH"] = "/var/runtime"
+    if runtime is not None and runtime.startswith("nodejs"):
+        major = runtime.removeprefix("nodejs").removesuffix(".x")
+        defaults["NODE_PATH"] = (
+            f"/opt/nodejs/node{major}/node_modules:/opt/nodejs/node_modules:/var/runtime/node_modules:/var/runtime:/var/task"
+        )
+    return defaults
+
+
 def runtime_variables(
     version: FunctionVersion,
     *,
@@ -46,14 +59,7 @@ def runtime_variables(
 ) -> Mapping[str, str]:
     """The customer's variables over the platform's defaults, and under what is reserved."""
     is_managed = version.runtime is not None and not version.runtime.startswith("provided")
-    defaults = dict(_OVERRIDABLE)
-    if is_managed and str(version.runtime).startswith("python"):
-        defaults["PYTHONPATH"] = "/var/runtime"
-    if is_managed and str(version.runtime).startswith("nodejs"):
-        major = str(version.runtime).removeprefix("nodejs").removesuffix(".x")
-        defaults["NODE_PATH"] = (
-            f"/opt/nodejs/node{major}/node_modules:/opt/nodejs/node_modules:/var/runtime/node_modules:/var/runtime:/var/task"
-        )
+    defaults = startup_variables(version.runtime if is_managed else None)
     reserved = {
         "_HANDLER": version.handler or "",
         "AWS_REGION": version.region,

@@ -36,6 +36,7 @@ from lambent.worker.launch import (
     managed_process,
     plan_launch,
 )
+from lambent.worker.nursery import Nursery
 from lambent.worker.output import Output, open_extension_output
 from lambent.worker.processes import Processes
 from lambent.worker.reporter import Reporter
@@ -84,6 +85,7 @@ class LocalWorker:
         self._options = options
         self._sandboxes = sandboxes
         self._code_cache = code_cache
+        self._nursery = Nursery(sandboxes)
         self._telemetry = telemetry
         self._role_sessions = role_sessions
         self._aws_endpoint = aws_endpoint
@@ -127,6 +129,21 @@ class LocalWorker:
         elif environment_id in self._lives:
             self._lives[environment_id].cancel()
 
+    async def prepare(self, version: FunctionVersion) -> None:
+        """Make a version's code ready to run, and what its environments are forked from.
+
+        Raises as `CodeCache.use`.
+        """
+        async with AsyncExitStack() as stack:
+            code_dir, layer_dirs = await self._code_of(version, stack)
+            await self._nursery.zygote_for(version, self._runtime_of(version)[0], code_dir, layer_dirs)
+
+    def expect(self, version: FunctionVersion) -> None:
+        """A version that may be invoked: have what its runtime takes ready by then."""
+        interpreter, _ = self._runtime_of(version)
+        if isinstance(interpreter, Interpreter):
+            self._nursery.want(interpreter.runtime)
+
     def memory_available_mib(self) -> int:
         return _memory_available_mib()
 
@@ -154,16 +171,14 @@ class LocalWorker:
     async def _make(
         self, stack: AsyncExitStack, environment_id: EnvironmentId, version: FunctionVersion
     ) -> Environment:
-        code_dir = await stack.enter_async_context(self._code_cache.use(version.code_blob))
-        layer_dirs = [
-            await stack.enter_async_context(self._code_cache.use(layer.code_blob)) for layer in version.layers
-        ]
+        code_dir, layer_dirs = await self._code_of(version, stack)
         stream_name = _stream_name(version, environment_id)
         interpreter, runtime_label = self._runtime_of(version)
         names = external_extensions(layer_dirs)
+        zygote = await self._nursery.zygote_for(version, interpreter, code_dir, layer_dirs)
         credentials = await self._role_sessions.issue_role_session(version.role, version.arn)
         launch, plan = self._plan(
-            environment_id, version, code_dir, layer_dirs, names, interpreter, stream_name, credentials
+            environment_id, version, code_dir, layer_dirs, names, interpreter, zygote, stream_name, credentials
         )
         sandbox = await self._sandboxes.create(plan)
         stream = EventStream(self._telemetry.open(version, stream_name))
@@ -199,6 +214,12 @@ class LocalWorker:
         await self._serve_aws(stack, sandbox)
         return environment
 
+    async def _code_of(self, version: FunctionVersion, stack: AsyncExitStack) -> tuple[Path, list[Path]]:
+        """The version's package and layers, unpacked, for as long as the stack stands."""
+        blobs = [version.code_blob, *(layer.code_blob for layer in version.layers)]
+        code_dir, *layer_dirs = [await stack.enter_async_context(self._code_cache.use(blob)) for blob in blobs]
+        return code_dir, layer_dirs
+
     def _runtime_of(self, version: FunctionVersion) -> tuple[Interpreter | Missing | None, tuple[str, str] | None]:
         if is_os_only(version) or version.runtime is None:
             return None, None
@@ -214,6 +235,7 @@ class LocalWorker:
         layer_dirs: Sequence[Path],
         extension_names: Sequence[str],
         interpreter: Interpreter | Missing | None,
+        zygote: str | None,
         stream_name: str,
         credentials: RoleCredentials,
     ) -> tuple[Launch, SandboxPlan]:
@@ -228,7 +250,7 @@ class LocalWorker:
         process: ProcessPlan | FunctionError
         match interpreter:
             case Interpreter():
-                process = managed_process(version, interpreter, variables)
+                process = managed_process(version, interpreter, variables, zygote)
             case Missing(message=message):
                 process = FunctionError("Runtime.InvalidRuntime", message)
             case None:
@@ -248,6 +270,7 @@ class LocalWorker:
             ephemeral_storage_mib=version.ephemeral_storage_mib,
             egress=self._options.egress,
             processes=launch.at_boot,
+            zygote=zygote,
         )
         return launch, plan
 

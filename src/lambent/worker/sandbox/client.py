@@ -28,6 +28,7 @@ from lambent.worker.sandbox.plan import (
     Level,
     ProcessPlan,
     SandboxPlan,
+    ZygotePlan,
     plan_limits,
 )
 from lambent.worker.sandbox.wire import ExitStatus
@@ -56,6 +57,10 @@ class SandboxOptions:
     """A `Level`, or `auto`: the best this host gives."""
     uid_base: int | None = None
     """First of 4,096 host uids that nobody else uses. By default they follow from the server id."""
+    zygotes: tuple[ZygotePlan, ...] = ()
+    """Those that `start_zygote` may start."""
+    spares_maximum: int = 0
+    """How many sandboxes may stand ready before anybody wants them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +84,8 @@ class Sandboxes:
         self._creating: dict[str, tuple[SandboxPlan, asyncio.Future[Sandbox]]] = {}
         self._unsent: deque[tuple[wire.Message, Sequence[int]]] = deque()
         self._is_lost = False
+        self.zygotes: dict[str, frozenset[str]] = {}
+        """Those that are ready, or are being replaced: the names of the modules each has loaded."""
         self._loop.add_reader(server.fileno(), self._readable)
 
     @classmethod
@@ -138,6 +145,10 @@ class Sandboxes:
         finally:
             self._creating.pop(plan.sandbox_id, None)
 
+    def start_zygote(self, name: str) -> None:
+        """Have one of the zygotes of the options start, if it does not run; it is ready once it is in `zygotes`."""
+        self.send(wire.StartZygote(name=name))
+
     async def close(self) -> None:
         """Destroy all sandboxes and end sandboxd."""
         await asyncio.gather(*(sandbox.destroy() for sandbox in list(self._sandboxes.values())))
@@ -189,6 +200,9 @@ class Sandboxes:
             return
         if isinstance(report, wire.SocketOpened):
             self._socket_opened(report, descriptors)
+            return
+        if isinstance(report, wire.ZygoteReady):
+            self.zygotes[report.name] = frozenset(report.modules)
             return
         sandbox = self._sandboxes.get(report.sandbox_id) if not isinstance(report, wire.Started) else None
         match report:
@@ -373,7 +387,7 @@ class Sandbox:
                 self._died()
             case wire.Destroyed():
                 self._close()
-            case wire.Started() | wire.Created() | wire.SocketOpened():
+            case wire.Started() | wire.ZygoteReady() | wire.Created() | wire.SocketOpened():
                 raise AssertionError(f"{report} is not for a sandbox")
             case _:
                 assert_never(report)
@@ -506,6 +520,8 @@ def _start(options: SandboxOptions, level: Level) -> tuple[subprocess.Popen[byte
         level=level,
         egress=options.egress,
         uid_base=uid_block(options.server_id)[0] if options.uid_base is None else options.uid_base,
+        zygotes=options.zygotes,
+        spares_maximum=options.spares_maximum,
     )
     with theirs:
         process = subprocess.Popen(

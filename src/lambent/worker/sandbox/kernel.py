@@ -1,4 +1,7 @@
-"""The system calls Python does not have: one function each, one reason each, one OSError each."""
+"""The system calls Python does not have: one function each, one reason each, one OSError each.
+
+Zygotes use this too, so it keeps to Python 3.8.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,14 @@ import ctypes
 import errno
 import fcntl
 import os
+import signal
 import struct
-from collections.abc import Sequence
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+CLONE_PARENT = 0x0000_8000
 CLONE_NEWNS = 0x0002_0000
 CLONE_NEWCGROUP = 0x0200_0000
 CLONE_NEWUTS = 0x0400_0000
@@ -40,6 +48,7 @@ _MNT_DETACH = 2
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
+_PR_SET_NAME = 15
 _PR_SET_SECCOMP = 22
 _PR_CAPBSET_DROP = 24
 _PR_SET_SECUREBITS = 28
@@ -59,7 +68,8 @@ _LOOP_FLAG_AUTOCLEAR = 4
 
 # These are numbered alike on every architecture, having come after that was agreed on.
 _NR_OPEN_TREE, _NR_MOVE_MOUNT, _NR_FSOPEN, _NR_FSCONFIG, _NR_FSMOUNT = 428, 429, 430, 431, 432
-_NR_MOUNT_SETATTR = 442
+_NR_CLOSE_RANGE, _NR_MOUNT_SETATTR = 436, 442
+_NR_CLONE = {"x86_64": 56, "aarch64": 220}
 _NR_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
 _NR_CAPSET = {"x86_64": 126, "aarch64": 91}
 _NR_KEYCTL = {"x86_64": 250, "aarch64": 219}
@@ -67,6 +77,8 @@ _MACHINE = os.uname().machine
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
+_libc_with_gil = ctypes.PyDLL(None, use_errno=True)
+_libc_with_gil.syscall.restype = ctypes.c_long
 
 
 def unshare(flags: int) -> None:
@@ -77,6 +89,17 @@ def unshare(flags: int) -> None:
 def setns(fd: int, kind: int) -> None:
     """Enter a namespace that is held open."""
     _check("setns", _libc.setns(fd, kind))
+
+
+def fork_sibling_as_pid_1() -> int:
+    """Fork a child of our parent's: PID 1 of a new namespace, which its parent and nobody else waits for.
+
+    It dies with that parent, not with us. libc does not know of this fork, so the child may run Python in its one
+    thread, and fork in the ordinary way, but start no thread.
+    """
+    flags = CLONE_PARENT | CLONE_NEWPID | signal.SIGCHLD
+    arguments = [ctypes.c_long(value) for value in (_NR_CLONE[_MACHINE], flags, 0, 0, 0, 0)]
+    return _check("clone", int(_libc_with_gil.syscall(*arguments)))
 
 
 def make_mounts_private() -> None:
@@ -157,6 +180,11 @@ def attach_loop(image_fd: int) -> int:
         os.close(control)
 
 
+def close_range(first: int, last: int = 0xFFFF_FFFF) -> None:
+    """Close every descriptor from `first` to `last`, in one call: before Python 3.10 `os.closerange` makes millions."""
+    _check("close_range", int(_libc.syscall(ctypes.c_long(_NR_CLOSE_RANGE), first, ctypes.c_uint(last), 0)))
+
+
 def leave_keyring() -> None:
     """Keys of whoever started the server must not be inherited; a kernel without keyrings has nothing to inherit."""
     _syscall(_NR_KEYCTL[_MACHINE], 1, None)
@@ -170,6 +198,16 @@ def die_with_parent(signum: int) -> None:
 def hide_from_own_uid() -> None:
     """Make the process not dumpable: others of the same uid can then neither trace it nor look into its /proc."""
     _prctl(_PR_SET_DUMPABLE, 0)
+
+
+def show_to_own_uid() -> None:
+    """Undo `hide_from_own_uid`, as running a program would: what is in its /proc then is its own again."""
+    _prctl(_PR_SET_DUMPABLE, 1)
+
+
+def set_name(name: str) -> None:
+    """What `ps` calls the process; 15 bytes at most."""
+    _prctl(_PR_SET_NAME, name.encode())
 
 
 def become_subreaper() -> None:

@@ -45,6 +45,26 @@ class ProcessPlan:
     argv: tuple[str, ...]
     env: Mapping[str, str]
     cwd: str = "/var/task"
+    zygote: str | None = None
+    """The zygote that bears it while there is one; otherwise it is executed, which shows in nothing but time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ZygotePlan:
+    """One preloaded process from which the environments of many functions are forked: an interpreter, and no code.
+
+    It is started as a runtime process would be, in the same root, so that paths and settings are alike.
+    """
+
+    name: str
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    executable: str
+    """The host's path of `argv[0]`."""
+    runtime_dir: str
+    language_dir: str | None = None
+    preloads: tuple[str, ...]
+    """Modules."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +88,9 @@ class SandboxPlan:
     egress: str
     processes: tuple[ProcessPlan, ...] = ()
     """Started at boot."""
+
+    zygote: str | None = None
+    """From which its first process is forked, while there is one."""
 
 
 class MountKind(StrEnum):
@@ -135,7 +158,12 @@ MASKED_FILES = (
 
 
 def plan_mounts(plan: SandboxPlan) -> list[Mount]:
-    """The mounts of one sandbox, in the order they are made."""
+    """The mounts of one sandbox: the function's own, then those that every sandbox has, in the order they are made."""
+    return [*function_mounts(plan), *wall_mounts()]
+
+
+def function_mounts(plan: SandboxPlan) -> list[Mount]:
+    """What makes a sandbox that stands ready one of this function's."""
     mounts = [_bind(plan.code_dir, "/var/task"), _bind(plan.runtime_dir, "/var/runtime")]
     if plan.language_dir is not None:
         mounts.append(_bind(plan.language_dir, "/var/lang"))
@@ -143,10 +171,16 @@ def plan_mounts(plan: SandboxPlan) -> list[Mount]:
         mounts.append(_bind(plan.layer_dirs[0], "/opt"))
     elif plan.layer_dirs:
         mounts.append(Mount(kind=MountKind.OVERLAY, sources=plan.layer_dirs[::-1], target="/opt"))
-    mounts.append(Mount(kind=MountKind.SCRATCH, target="/tmp", read_only=False))
-    mounts.append(Mount(kind=MountKind.PROC, target="/proc", read_only=False))
-    mounts.extend(Mount(kind=MountKind.MASK, target=path) for path in MASKED_FILES)
     return mounts
+
+
+def wall_mounts() -> list[Mount]:
+    """What every sandbox has."""
+    return [
+        Mount(kind=MountKind.SCRATCH, target="/tmp", read_only=False),
+        Mount(kind=MountKind.PROC, target="/proc", read_only=False),
+        *(Mount(kind=MountKind.MASK, target=path) for path in MASKED_FILES),
+    ]
 
 
 def plan_limits(plan: SandboxPlan) -> Limits:

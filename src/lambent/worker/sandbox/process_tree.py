@@ -6,7 +6,6 @@ import os
 import signal
 import time
 from contextlib import suppress
-from pathlib import Path
 
 _GIVE_UP_S = 2.0
 
@@ -15,8 +14,8 @@ def descendants(pid: int) -> list[int]:
     """Everything below a process, parents first; the dead who wait for their parent left out."""
     found: list[int] = []
     for task in _tasks(pid):
-        for child in _read(task / "children").split():
-            if ") Z " not in _read(Path(f"/proc/{child}/stat")):
+        for child in _read(f"/proc/{pid}/task/{task}/children").split():
+            if ") Z " not in _read(f"/proc/{child}/stat"):
                 found.append(int(child))
             found.extend(descendants(int(child)))
     return found
@@ -31,15 +30,16 @@ def kill(pid: int) -> None:
                 os.kill(child, signal.SIGKILL)
 
 
-def _tasks(pid: int) -> list[Path]:
+def _tasks(pid: int) -> list[str]:
     try:
-        return list(Path(f"/proc/{pid}/task").iterdir())
+        return os.listdir(f"/proc/{pid}/task")
     except (FileNotFoundError, ProcessLookupError):
         return []
 
 
-def _read(path: Path) -> str:
+def _read(path: str) -> str:
     try:
-        return path.read_text()
+        with open(path) as file:
+            return file.read()
     except (FileNotFoundError, ProcessLookupError):
         return ""

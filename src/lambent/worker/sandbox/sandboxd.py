@@ -23,15 +23,17 @@ from pathlib import Path
 from lambent.model.errors import PlatformError
 from lambent.model.limits import EPHEMERAL_STORAGE_MIB_MINIMUM
 from lambent.worker.sandbox import kernel, userns, wire
-from lambent.worker.sandbox.cgroups import Cgroups
+from lambent.worker.sandbox.cgroups import Cgroups, hold_joins_quick
 from lambent.worker.sandbox.init import StepFailed, step
+from lambent.worker.sandbox.inner_wire import Ground
 from lambent.worker.sandbox.network import SANDBOXES_MAXIMUM, Egress, Network
 from lambent.worker.sandbox.plan import Level, ProcessPlan, SandboxPlan
 from lambent.worker.sandbox.resolver import resolver_config
 from lambent.worker.sandbox.root import build_root
 from lambent.worker.sandbox.scratch import ScratchMaker
 from lambent.worker.sandbox.seccomp import compile_filter
-from lambent.worker.sandbox.slot import Host, Isolation, OpenSlot, Slot, WalledSlot
+from lambent.worker.sandbox.slot import Host, Isolation, OpenSlot, Shape, Slot, WalledSlot
+from lambent.worker.sandbox.zygotes import Zygote, Zygotes
 
 _BOOTS_MAXIMUM = 3
 
@@ -41,16 +43,24 @@ class _Held:
     """A slot in the loop: what is wanted of it next."""
 
     slot: Slot
+    plan: SandboxPlan | None = None
+    """Whose it is; None while it is nobody's yet."""
     is_ending: bool = False
     processes: Sequence[ProcessPlan] = ()
     boots_left: int = 0
     """How often a boot that is killed from outside is tried again; 0 once booted."""
 
+    @property
+    def sandbox_id(self) -> str:
+        return self.plan.sandbox_id if self.plan is not None else ""
+
 
 class Sandboxd:
-    def __init__(self, server: socket.socket, host: Host) -> None:
+    def __init__(self, server: socket.socket, host: Host, orders: wire.Orders) -> None:
         self._server = server
         self._host = host
+        ground = host.isolation.ground if host.isolation else None
+        self._zygotes = Zygotes(orders.zygotes, ground, is_root=orders.level is Level.FULL)
         self._slots: dict[str, _Held] = {}
         self._by_pid: dict[int, _Held] = {}
         self._free = deque(range(SANDBOXES_MAXIMUM))
@@ -69,8 +79,10 @@ class Sandboxd:
                     if key.fileobj is self._server:
                         if not self._obey():
                             return
-                    elif key.data is not None:
+                    elif isinstance(key.data, _Held):
                         self._hear(key.data)
+                    elif isinstance(key.data, Zygote):
+                        self._hear_zygote(key.data)
                     else:
                         os.read(child_ended, 4096)
                         self._reap()
@@ -82,9 +94,10 @@ class Sandboxd:
         for held in self._slots.values():
             if held.slot.generation is not None:
                 os.waitpid(held.slot.generation.pid, 0)
-                held.slot.generation.control.close()
+                held.slot.generation.close()
             held.slot.close()
         self._slots.clear()
+        self._zygotes.close()
 
     # Requests ---------------------------------------------------------------------------------------------------------
 
@@ -102,7 +115,10 @@ class Sandboxd:
 
     def _dispatch(self, request: wire.Request, descriptors: Sequence[int]) -> None:
         if isinstance(request, wire.Create):
-            self._create(request)
+            self._create(request.plan)
+            return
+        if isinstance(request, wire.StartZygote):
+            self._start_zygote(request.name)
             return
         held = self._slots.get(request.sandbox_id)
         match request:
@@ -113,67 +129,67 @@ class Sandboxd:
             case wire.Kill() if held is not None:
                 held.boots_left = 0
                 held.slot.kill()
-            case wire.Spawn() if held is not None:
-                process = held.slot.placed(request.process)
-                self._pass_down(held, wire.Spawn(sandbox_id=request.sandbox_id, process=process), descriptors)
-            case wire.Signal() | wire.Freeze() if held is not None:
-                self._pass_down(held, request, descriptors)
+            case wire.Spawn() if held is not None and held.slot.generation is not None:
+                held.slot.start([request.process], descriptors)
+            case wire.Signal() | wire.Freeze() if held is not None and held.slot.generation is not None:
+                with suppress(BrokenPipeError):  # dead, but not yet reaped
+                    wire.send(held.slot.generation.control, request)
             case wire.OpenSocket() if held is not None:
                 self._open_socket(held)
             case _:
                 pass  # it has ended in the meantime, and the server is about to read so
 
-    def _pass_down(self, held: _Held, request: wire.Message, descriptors: Sequence[int]) -> None:
-        if held.slot.generation is not None:
-            with suppress(BrokenPipeError):  # dead, but not yet reaped
-                wire.send(held.slot.generation.control, request, descriptors)
-
     def _open_socket(self, held: _Held) -> None:
-        opened = wire.SocketOpened(sandbox_id=held.slot.plan.sandbox_id)
+        opened = wire.SocketOpened(sandbox_id=held.sandbox_id)
         try:
             with held.slot.open_socket() as made:
                 wire.send(self._server, opened, [made.fileno()])
         except OSError:  # too many descriptors: the subscriber that it is for must do without
             wire.send(self._server, opened)
 
-    def _create(self, request: wire.Create) -> None:
-        sandbox_id = request.plan.sandbox_id
+    def _create(self, plan: SandboxPlan) -> None:
         try:
-            if sandbox_id in self._slots:
+            if plan.sandbox_id in self._slots:
                 raise PlatformError("its predecessor of the same id has not ended yet")
-            held = self._slots[sandbox_id] = _Held(self._make_slot(request.plan))
+            held = self._slots[plan.sandbox_id] = self._make(Shape.of(plan))
+            held.plan, held.processes = plan, plan.processes
             try:
-                self._boot(held, request.plan.processes)
+                self._boot(held)
             except StepFailed:
                 self._give_back(held)
                 raise
         except (StepFailed, PlatformError) as exc:
-            self._failed(sandbox_id, exc)
+            self._failed(plan.sandbox_id, exc)
 
-    def _make_slot(self, plan: SandboxPlan) -> Slot:
+    def _make(self, shape: Shape) -> _Held:
         if not self._free:
             raise PlatformError(f"all {SANDBOXES_MAXIMUM} sandboxes of this server are in use")
         index = self._free.popleft()  # the one free longest: answers to a predecessor's packets still come to it
+        slot = (WalledSlot if self._host.isolation else OpenSlot)(self._host, shape, index)
         try:
-            return (WalledSlot if self._host.isolation else OpenSlot)(self._host, plan, index)
+            for _ in slot.make(self._host):
+                pass
         except BaseException:
+            slot.close()
             self._free.append(index)
             raise
+        return _Held(slot)
 
     def _reboot(self, held: _Held, request: wire.Reboot) -> None:
         try:
+            held.processes = request.processes
             held.slot.reset()
-            self._boot(held, request.processes)
+            self._boot(held)
         except StepFailed as exc:
             self._failed(request.sandbox_id, exc)
 
-    def _boot(self, held: _Held, processes: Sequence[ProcessPlan]) -> None:
-        held.processes, held.boots_left = processes, _BOOTS_MAXIMUM
+    def _boot(self, held: _Held) -> None:
+        held.boots_left = _BOOTS_MAXIMUM
         self._fork(held)
 
     def _fork(self, held: _Held) -> None:
         held.boots_left -= 1
-        generation = held.slot.boot(held.processes)
+        generation = held.slot.boot(self._zygotes.ready(held.slot.shape.zygote))
         self._by_pid[generation.pid] = held
         self._selector.register(generation.control, selectors.EVENT_READ, held)
 
@@ -188,12 +204,12 @@ class Sandboxd:
 
     def _release(self, held: _Held) -> None:
         self._give_back(held)
-        self._tell(wire.Destroyed(sandbox_id=held.slot.plan.sandbox_id))
+        self._tell(wire.Destroyed(sandbox_id=held.sandbox_id))
 
     def _give_back(self, held: _Held) -> None:
         held.slot.close()
         self._free.append(held.slot.index)
-        del self._slots[held.slot.plan.sandbox_id]
+        del self._slots[held.sandbox_id]
 
     # Reports ----------------------------------------------------------------------------------------------------------
 
@@ -211,27 +227,46 @@ class Sandboxd:
             self._selector.unregister(generation.control)
             return
         report, descriptors = received
+        if isinstance(report, wire.Booted) and not generation.is_assigned and descriptors:
+            generation.mount_namespace = descriptors.pop()
         for descriptor in descriptors:
             os.close(descriptor)
         self._pass_on(held, report)
 
     def _pass_on(self, held: _Held, report: wire.Report) -> None:
         """Only what a PID 1 may say, and about nobody but itself: it runs beside the function."""
-        sandbox_id = held.slot.plan.sandbox_id
-        if not isinstance(report, wire.Exited):
-            held.boots_left = 0
         match report:
-            case wire.Booted() if not held.slot.is_handed_over:
-                held.slot.hand_over(self._server)
-            case wire.Booted():
-                self._tell(wire.Booted(sandbox_id=sandbox_id))
+            case wire.Booted() if held.slot.generation is not None and not held.slot.generation.is_assigned:
+                self._booted(held)
             case wire.Exited(name=name, status=status):
-                self._tell(wire.Exited(sandbox_id=sandbox_id, name=name, status=status))
+                self._tell(wire.Exited(sandbox_id=held.sandbox_id, name=name, status=status))
             case wire.Failed(step=at, error=error):
-                held.is_ending = held.is_ending or not held.slot.is_handed_over
-                self._tell(wire.Failed(sandbox_id=sandbox_id, step=at, error=error))
+                held.boots_left = 0
+                self._fail(held, at, error)
             case _:
                 held.slot.kill()
+
+    def _booted(self, held: _Held) -> None:
+        """The generation stands; now it becomes the function's."""
+        assert held.plan is not None
+        if held.is_ending:
+            return
+        try:
+            held.slot.assign(held.plan, held.processes)
+        except (StepFailed, PlatformError) as exc:
+            held.boots_left = 0
+            self._fail(held, *_step_and_error(exc))
+            held.slot.kill()
+            return
+        held.boots_left = 0
+        if held.slot.is_handed_over:
+            self._tell(wire.Booted(sandbox_id=held.sandbox_id))
+        else:
+            held.slot.hand_over(self._server, held.sandbox_id)
+
+    def _fail(self, held: _Held, at: str, error: str) -> None:
+        held.is_ending = held.is_ending or not held.slot.is_handed_over
+        self._tell(wire.Failed(sandbox_id=held.sandbox_id, step=at, error=error))
 
     def _reap(self) -> None:
         while True:
@@ -244,13 +279,15 @@ class Sandboxd:
             held = self._by_pid.pop(pid, None)
             if held is not None:
                 self._died(held)
+            elif (zygote := self._zygotes.died(pid)) is not None:
+                self._start_zygote(zygote.plan.name)
 
     def _died(self, held: _Held) -> None:
         generation = held.slot.generation
         assert generation is not None
         while generation.control in self._selector.get_map():  # what it said last comes before its end
             self._hear(held)
-        generation.control.close()
+        generation.close()
         held.slot.generation = None
         if held.boots_left > 0 and not held.is_ending:
             self._try_again(held)
@@ -263,24 +300,41 @@ class Sandboxd:
             held.slot.reset()
             self._fork(held)
         except StepFailed as exc:
-            self._failed(held.slot.plan.sandbox_id, exc)
+            self._failed(held.sandbox_id, exc)
             self._mourn(held)
 
     def _mourn(self, held: _Held) -> None:
-        sandbox_id = held.slot.plan.sandbox_id
         if not held.slot.is_handed_over and not held.is_ending:
             held.is_ending = True
-            self._failed(sandbox_id, PlatformError("its first process died"))
-        self._tell(wire.Died(sandbox_id=sandbox_id))
+            self._failed(held.sandbox_id, PlatformError("its first process died"))
+        self._tell(wire.Died(sandbox_id=held.sandbox_id))
         if held.is_ending:
             self._release(held)
 
     def _failed(self, sandbox_id: str, exc: StepFailed | PlatformError) -> None:
-        at, error = (exc.step, exc.error) if isinstance(exc, StepFailed) else ("make sandbox", exc)
-        self._tell(wire.Failed(sandbox_id=sandbox_id, step=at, error=str(error)))
+        at, error = _step_and_error(exc)
+        self._tell(wire.Failed(sandbox_id=sandbox_id, step=at, error=error))
 
     def _tell(self, report: wire.Report) -> None:
         wire.send(self._server, report)
+
+    # Zygotes ----------------------------------------------------------------------------------------------------------
+
+    def _start_zygote(self, name: str) -> None:
+        zygote = self._zygotes.start(name)
+        if zygote is not None:
+            self._selector.register(zygote.control, selectors.EVENT_READ, zygote)
+
+    def _hear_zygote(self, zygote: Zygote) -> None:
+        """Ready, or gone; from then on it speaks only when it is asked."""
+        self._selector.unregister(zygote.control)
+        report = self._zygotes.hear(zygote)
+        if report is not None:
+            self._tell(report)
+
+
+def _step_and_error(exc: StepFailed | PlatformError) -> tuple[str, str]:
+    return (exc.step, str(exc.error)) if isinstance(exc, StepFailed) else ("make sandbox", str(exc))
 
 
 def main(descriptor: int, orders: wire.Orders) -> None:
@@ -302,7 +356,7 @@ def main(descriptor: int, orders: wire.Orders) -> None:
         wire.send(server, wire.Started(level=orders.level, shortcomings=tuple(shortcomings)))
         gc.collect()
         gc.freeze()  # children share these pages as long as nobody writes to them
-        sandboxd = Sandboxd(server, host)
+        sandboxd = Sandboxd(server, host, orders)
         stack.callback(sandboxd.close)
         sandboxd.serve()
 
@@ -319,6 +373,8 @@ def _prepare(orders: wire.Orders, stack: ExitStack) -> tuple[Host, list[str]]:
     cgroups = Cgroups.of_this_process(orders.server_id)
     shortcomings = cgroups.prepare()
     stack.callback(cgroups.clean)
+    if orders.level is Level.FULL and (quick := hold_joins_quick(f"lambent-{orders.server_id}")) is not None:
+        stack.callback(os.close, quick)
     if orders.level is Level.PROCESS:
         shortcomings.append("functions run as this user, with this user's files, network and processes in reach")
         return Host(cgroups=cgroups, run_dir=run, isolation=None), shortcomings
@@ -344,10 +400,13 @@ def _prepare_isolation(orders: wire.Orders, state: Path, run: Path, stack: ExitS
     isolation = Isolation(
         network=network,
         scratch=scratch,
-        root_namespace=build_root(root, resolv_conf, can_make_devices=is_full),
+        ground=Ground(
+            host_namespace=os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC),
+            root_namespace=build_root(root, resolv_conf, can_make_devices=is_full),
+            seccomp_program=compile_filter(os.uname().machine),
+            last_capability=int(Path("/proc/sys/kernel/cap_last_cap").read_text()),
+        ),
         own_pid_namespace=os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC),
-        seccomp_program=compile_filter(os.uname().machine),
-        last_capability=int(Path("/proc/sys/kernel/cap_last_cap").read_text()),
         uid_base=orders.uid_base if is_full else None,
     )
     return isolation, shortcomings

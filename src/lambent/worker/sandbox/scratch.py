@@ -16,24 +16,22 @@ from typing import Protocol
 
 from lambent.model.errors import PlatformError
 from lambent.worker.sandbox import kernel
+from lambent.worker.sandbox.init import WRITABLE, StepFailed, open_mount
+from lambent.worker.sandbox.inner_wire import Mount
 
 _MIB = 1024 * 1024
-_ATTRIBUTES = kernel.MOUNT_ATTR_NOSUID | kernel.MOUNT_ATTR_NODEV
 _MODE = 0o1777
 
 _MKFS = ("mkfs.ext4", "-q", "-F", "-O", "^has_journal,^resize_inode,sparse_super2", "-m", "0", "-E")
 _MKFS_EXTENDED = "lazy_itable_init=1,nodiscard,root_owner=0:0"
-_EXT4_OPTIONS: tuple[tuple[str, str | None], ...] = (
-    ("noinit_itable", None),  # or a kernel thread would write out the tables that mkfs left for later
-    ("nobarrier", None),  # nobody will read this after a power cut
-)
 
 
 class Scratch(Protocol):
     """One sandbox's /tmp."""
 
-    def mount(self) -> int:
-        """A detached mount of it, for one generation. Called in the generation's first process, as root."""
+    @property
+    def mount(self) -> Mount:
+        """How a generation mounts it."""
         ...
 
     def close(self) -> None: ...
@@ -46,8 +44,9 @@ class LoopScratch:
     loop_fd: int
     device: str
 
-    def mount(self) -> int:
-        return kernel.new_filesystem("ext4", (("source", self.device), *_EXT4_OPTIONS), _ATTRIBUTES)
+    @property
+    def mount(self) -> Mount:
+        return Mount("image", "/tmp", (self.device,))
 
     def close(self) -> None:
         os.close(self.loop_fd)
@@ -59,8 +58,9 @@ class TmpfsScratch:
 
     directory: Path
 
-    def mount(self) -> int:
-        return kernel.clone_tree(str(self.directory))
+    @property
+    def mount(self) -> Mount:
+        return Mount("tree", "/tmp", (str(self.directory),))
 
     def close(self) -> None:
         kernel.detach(str(self.directory))
@@ -91,15 +91,15 @@ class ScratchMaker:
         """Rehearse once. Returns what the fallback does not hold, in words for a person."""
         try:
             self._make_loop(size_mib).close()
-        except (OSError, subprocess.CalledProcessError) as exc:
+        except (OSError, StepFailed, subprocess.CalledProcessError) as exc:
             return [f"/tmp is a tmpfs and counts as the function's memory, for an image on a loop device failed: {exc}"]
         self._has_loop = True
         return []
 
-    def make(self, sandbox_id: str, size_mib: int) -> Scratch:
+    def make(self, name: str, size_mib: int) -> Scratch:
         if self._has_loop:
             return self._make_loop(size_mib)
-        return self._make_tmpfs(sandbox_id, size_mib)
+        return self._make_tmpfs(name, size_mib)
 
     def _make_loop(self, size_mib: int) -> LoopScratch:
         image = os.open(self._images, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
@@ -112,11 +112,11 @@ class ScratchMaker:
             os.close(image)
         return LoopScratch(loop, f"/dev/loop{os.minor(os.fstat(loop).st_rdev)}")
 
-    def _make_tmpfs(self, sandbox_id: str, size_mib: int) -> TmpfsScratch:
-        directory = self._mounts / sandbox_id
+    def _make_tmpfs(self, name: str, size_mib: int) -> TmpfsScratch:
+        directory = self._mounts / name
         directory.mkdir()
         options = (("size", f"{size_mib}m"), ("mode", f"{_MODE:o}"))
-        mount = kernel.new_filesystem("tmpfs", options, _ATTRIBUTES)
+        mount = kernel.new_filesystem("tmpfs", options, WRITABLE)
         try:
             kernel.place_mount(mount, str(directory))
         finally:
@@ -145,7 +145,7 @@ def _make_filesystem(image: str) -> None:
         os.close(descriptor)
     scratch = LoopScratch(loop, f"/dev/loop{os.minor(os.fstat(loop).st_rdev)}")
     try:
-        mount = scratch.mount()
+        mount = open_mount(scratch.mount)
         try:
             os.chmod(f"/proc/self/fd/{mount}", _MODE)
             os.rmdir("lost+found", dir_fd=mount)

@@ -1,4 +1,8 @@
-"""One sandbox as sandboxd holds it: what outlives its generations of processes, and the generation that runs now."""
+"""One sandbox as sandboxd holds it: what outlives its generations of processes, and the generation that runs now.
+
+A slot is made, and a generation booted in it, before it is anybody's; `assign` makes both a function's. Until then
+nothing runs in it but our own PID 1.
+"""
 
 from __future__ import annotations
 
@@ -7,30 +11,37 @@ import os
 import signal
 import socket
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from lambent.model.errors import PlatformError
-from lambent.worker.sandbox import init, kernel, process_tree, wire
+from lambent.worker.sandbox import init, inner_wire, kernel, process_tree, wire
 from lambent.worker.sandbox.cgroups import Cgroups
-from lambent.worker.sandbox.init import step
+from lambent.worker.sandbox.init import open_mount, step
+from lambent.worker.sandbox.inner_wire import Ground, Setup, Walls
 from lambent.worker.sandbox.netlink import Netlink, bring_up
 from lambent.worker.sandbox.netns import inside, new_namespace
 from lambent.worker.sandbox.network import Network
 from lambent.worker.sandbox.plan import (
     AWS_ENDPOINT_PORT,
+    RESOURCE_LIMITS,
     RUNTIME_API_HOST,
     RUNTIME_API_PORT,
+    Mount,
+    MountKind,
     ProcessPlan,
     SandboxPlan,
+    function_mounts,
     in_the_open,
     plan_identity,
     plan_limits,
     plan_mounts,
+    wall_mounts,
 )
-from lambent.worker.sandbox.scratch import DirectoryScratch, ScratchMaker
+from lambent.worker.sandbox.scratch import DirectoryScratch, Scratch, ScratchMaker
+from lambent.worker.sandbox.zygotes import Zygote, ZygoteLost
 
 _LOOPBACK = 1
 _BACKLOG = 128
@@ -43,10 +54,8 @@ class Isolation:
 
     network: Network
     scratch: ScratchMaker
-    root_namespace: int
+    ground: Ground
     own_pid_namespace: int
-    seccomp_program: bytes
-    last_capability: int
     uid_base: int | None
     """None: in a user namespace, where there is only one."""
 
@@ -61,49 +70,87 @@ class Host:
 
 
 @dataclass(frozen=True, slots=True)
+class Shape:
+    """What cannot be changed about a slot, or about its first generation, once it is made."""
+
+    zygote: str | None
+    ephemeral_storage_mib: int
+    pids_maximum: int
+
+    @classmethod
+    def of(cls, plan: SandboxPlan) -> Shape:
+        return cls(plan.zygote, plan.ephemeral_storage_mib, plan.pids_maximum)
+
+
+@dataclass(slots=True)
 class Generation:
     """The processes between one boot and the next kill: a PID namespace, known by its PID 1."""
 
     pid: int
     control: socket.socket
+    mount_namespace: int | None = None
+    """Known from when it stands until it is a function's: nobody shall enter it from then on."""
+    is_assigned: bool = False
+    """It is a function's, whose code may run in it."""
+
+    def close(self) -> None:
+        self.control.close()
+        self.forget_mount_namespace()
+
+    def forget_mount_namespace(self) -> None:
+        if self.mount_namespace is not None:
+            os.close(self.mount_namespace)
+            self.mount_namespace = None
 
 
 class Slot(ABC):
     """Listener, cgroups, /tmp and output pipe of one sandbox; `close` gives back every one of them."""
 
-    def __init__(self, host: Host, plan: SandboxPlan, index: int) -> None:
-        self.plan = plan
+    def __init__(self, host: Host, shape: Shape, index: int) -> None:
         self.index = index
+        self.shape = shape
         self.generation: Generation | None = None
+        self._name = f"slot-{index}"
         self._cgroups = host.cgroups
-        self._limits = plan_limits(plan)
         self._held = ExitStack()
         self._to_hand_over: dict[str, int] = {}
         self._addresses: dict[str, str] = {}
-        try:
-            self._make_cgroups()
-            self._make(host)
-            self._open_cgroup_files()
-        except BaseException:
-            self.close()
-            raise
+
+    def make(self, host: Host) -> Iterator[None]:
+        """Make what the slot consists of, in steps with time for something else between them.
+
+        Raises:
+            StepFailed: close the slot.
+        """
+        self._make_cgroups()
+        yield
+        yield from self._make(host)
+        self._open_cgroup_files()
 
     @abstractmethod
-    def _make(self, host: Host) -> None:
+    def _make(self, host: Host) -> Iterator[None]:
         """Make what differs: the listener, /tmp, the pipe."""
 
     @abstractmethod
-    def _fork(self, processes: Sequence[ProcessPlan], control: socket.socket) -> int:
+    def _fork(self, control: socket.socket, zygote: Zygote | None) -> int:
         """Fork the first process of a generation, which runs `init`."""
+
+    @abstractmethod
+    def _settle(self, plan: SandboxPlan) -> None:
+        """Make the generation the function's."""
 
     @abstractmethod
     def kill(self) -> None:
         """Kill the generation. Its end is noticed when its first process is reaped, after the last of the others."""
 
+    def _inner(self, process: ProcessPlan) -> inner_wire.Process:
+        is_forked = process.zygote is not None and process.zygote == self.shape.zygote
+        return inner_wire.Process(process.name, process.argv, dict(process.env), process.cwd, is_forked)
+
     def _make_cgroups(self) -> None:
         with step("make cgroups"):
-            self._held.callback(self._cgroups.remove, self.plan.sandbox_id)
-            self._cgroup_procs = self._cgroups.create(self.plan.sandbox_id, self._limits)
+            self._held.callback(self._cgroups.remove, self._name)
+            self._cgroup_procs = self._cgroups.create(self._name)
             for descriptor in self._cgroup_procs:
                 self._held.callback(os.close, descriptor)
 
@@ -130,16 +177,16 @@ class Slot(ABC):
 
     def _open_cgroup_files(self) -> None:
         with step("open cgroup files"):
-            files = self._cgroups.files(self.plan.sandbox_id)
+            files = self._cgroups.files(self._name)
             for name, path in files.readable.items():
                 self._to_hand_over[name] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             for name, path in files.writable.items():
                 self._to_hand_over[name] = os.open(path, os.O_RDWR | os.O_CLOEXEC)
 
-    def hand_over(self, server: socket.socket) -> None:
+    def hand_over(self, server: socket.socket, sandbox_id: str) -> None:
         """Tell the server that its sandbox stands, with what it needs to work with it."""
         message = wire.Created(
-            sandbox_id=self.plan.sandbox_id,
+            sandbox_id=sandbox_id,
             names=tuple(self._to_hand_over),
             runtime_api_address=self._addresses["listener"],
         )
@@ -150,21 +197,33 @@ class Slot(ABC):
     def is_handed_over(self) -> bool:
         return not self._to_hand_over
 
-    def boot(self, processes: Sequence[ProcessPlan]) -> Generation:
+    def boot(self, zygote: Zygote | None) -> Generation:
         """Fork a new generation. It reports Booted or Failed by its control socket."""
         assert self.generation is None, "one generation at a time"
         ours, theirs = wire.socket_pair()
         with theirs, step("fork"):
             try:
-                self.generation = Generation(self._fork(processes, theirs), ours)
+                self.generation = Generation(self._fork(theirs, zygote), ours)
             except OSError:
                 ours.close()
                 raise
         return self.generation
 
-    def placed(self, process: ProcessPlan) -> ProcessPlan:
-        """The process as it must be started here."""
-        return process
+    def assign(self, plan: SandboxPlan, processes: Sequence[ProcessPlan]) -> None:
+        """Make the generation, which stands, this function's, and start its processes."""
+        assert self.generation is not None
+        self.generation.is_assigned = True
+        with step("make cgroups"):
+            self._cgroups.limit(self._name, plan_limits(plan))
+        self._settle(plan)
+        self.start(processes)
+
+    def start(self, processes: Sequence[ProcessPlan], descriptors: Sequence[int] = ()) -> None:
+        """Start processes. What becomes of them is told by the generation."""
+        assert self.generation is not None
+        with suppress(BrokenPipeError):  # dead, but not yet reaped
+            message = wire.Start(processes=tuple(map(self._inner, processes)))
+            wire.send(self.generation.control, message, descriptors)
 
     def open_socket(self) -> socket.socket:
         """A TCP socket that can be connected to what listens inside."""
@@ -172,8 +231,8 @@ class Slot(ABC):
 
     def reset(self) -> None:
         """Make ready for a new generation."""
-        with step("reset cgroups"):
-            self._cgroups.reset(self.plan.sandbox_id, self._limits)
+        with step("thaw"):
+            self._cgroups.thaw(self._name)
 
     def close(self) -> None:
         """Give everything back; the generation must be gone."""
@@ -189,22 +248,27 @@ class Slot(ABC):
 class WalledSlot(Slot):
     """A sandbox proper, with a network namespace of its own. Each generation gets its other namespaces anew."""
 
-    def _make(self, host: Host) -> None:
+    def _make(self, host: Host) -> Iterator[None]:
         assert host.isolation is not None
         self._isolation = host.isolation
         uid_base = host.isolation.uid_base
         self._identity = plan_identity(self.index, uid_base)
-        self._make_network(host.isolation.network)
+        self._make_network_namespace()
+        yield
+        self._held.callback(host.isolation.network.detach, self.index)
+        host.isolation.network.attach(self._network_namespace, self.index)
+        yield
         with step("make /tmp"):
-            self._scratch = host.isolation.scratch.make(self.plan.sandbox_id, self.plan.ephemeral_storage_mib)
+            self._scratch = host.isolation.scratch.make(self._name, self.shape.ephemeral_storage_mib)
             self._held.callback(self._scratch.close)
+        yield
         self._make_pipe(owner=None if uid_base is None else self._identity.uid)
         with step("write passwd file"):
             self._passwd_file = host.run_dir / f"passwd-{self.index}"
             self._passwd_file.write_text(self._identity.passwd)
             self._held.callback(self._passwd_file.unlink, missing_ok=True)
 
-    def _make_network(self, network: Network) -> None:
+    def _make_network_namespace(self) -> None:
         with step("make network namespace"):
             self._network_namespace = new_namespace()
             self._held.callback(os.close, self._network_namespace)
@@ -213,37 +277,59 @@ class WalledSlot(Slot):
                 netlink.perform(bring_up(_LOOPBACK))
             self._listen("listener", RUNTIME_API_PORT)
             self._listen("endpoint", AWS_ENDPOINT_PORT)
-        self._held.callback(network.detach, self.index)
-        network.attach(self._network_namespace, self.index)
 
-    def _fork(self, processes: Sequence[ProcessPlan], control: socket.socket) -> int:
-        walls = init.Walls(
-            identity=self._identity,
-            mounts=plan_mounts(self.plan),
-            passwd_file=str(self._passwd_file),
-            scratch=self._scratch,
-            root_namespace=self._isolation.root_namespace,
+    def _fork(self, control: socket.socket, zygote: Zygote | None) -> int:
+        setup = Setup(
+            walls=self._walls(),
+            control=control.fileno(),
+            output=self._output_fd,
             network_namespace=self._network_namespace,
-            seccomp_program=self._isolation.seccomp_program,
-            last_capability=self._isolation.last_capability,
-            in_user_namespace=self._isolation.uid_base is None,
-            pids_maximum=self._limits.pids_maximum,
-        )
-        setup = init.Setup(
-            sandbox_id=self.plan.sandbox_id,
-            walls=walls,
             cgroup_procs=self._cgroup_procs,
-            output_fd=self._output_fd,
-            processes=processes,
+            resource_limits=RESOURCE_LIMITS,
         )
+        if zygote is not None:
+            try:
+                return zygote.fork(setup)
+            except ZygoteLost:  # it will be replaced; who waits for this sandbox need not wait for that
+                pass
         kernel.unshare(kernel.CLONE_NEWPID)
         try:
             pid = os.fork()
             if pid == 0:
-                init.run(setup, control)
+                init.run(setup, self._isolation.ground)
         finally:  # the next child, of whatever kind, is born at home again
             kernel.setns(self._isolation.own_pid_namespace, kernel.CLONE_NEWPID)
         return pid
+
+    def _walls(self) -> Walls:
+        mounts = [inner_wire.Mount("bind", "/etc/passwd", (str(self._passwd_file),))]
+        mounts.extend(_inner_mount(mount, self._scratch) for mount in wall_mounts())
+        return Walls(
+            uid=self._identity.uid,
+            hostname=self._identity.hostname,
+            mounts=mounts,
+            in_user_namespace=self._isolation.uid_base is None,
+            pids_maximum=self.shape.pids_maximum,
+        )
+
+    def _settle(self, plan: SandboxPlan) -> None:
+        """Put the function's code into the generation's mount namespace. No code of any function runs there yet."""
+        assert self.generation is not None
+        assert self.generation.mount_namespace is not None
+        with ExitStack() as opened:
+            placed = []
+            for mount in function_mounts(plan):
+                placed.append((mount.target, open_mount(_inner_mount(mount, self._scratch))))
+                opened.callback(os.close, placed[-1][1])
+            with step("enter the sandbox"):
+                kernel.setns(self.generation.mount_namespace, kernel.CLONE_NEWNS)
+            try:
+                for target, mount_fd in placed:
+                    with step(f"mount {target}"):
+                        kernel.place_mount(mount_fd, target)
+            finally:
+                kernel.setns(self._isolation.ground.host_namespace, kernel.CLONE_NEWNS)
+                self.generation.forget_mount_namespace()
 
     def open_socket(self) -> socket.socket:
         with inside(self._network_namespace):
@@ -253,45 +339,57 @@ class WalledSlot(Slot):
         """SIGKILL to PID 1, and thereby to all."""
         if self.generation is not None:
             os.kill(self.generation.pid, signal.SIGKILL)
-            self._cgroups.thaw(self.plan.sandbox_id)
+            self._cgroups.thaw(self._name)
+
+
+def _inner_mount(mount: Mount, scratch: Scratch) -> inner_wire.Mount:
+    return (
+        scratch.mount if mount.kind is MountKind.SCRATCH else inner_wire.Mount(mount.kind, mount.target, mount.sources)
+    )
 
 
 class OpenSlot(Slot):
     """No sandbox at all: processes like any other of the server's user, held together by what little there is."""
 
-    def _make(self, host: Host) -> None:
-        if len(self.plan.layer_dirs) > 1:
-            raise PlatformError("without isolation there can be one layer at most, for nothing merges them")
+    def _make(self, host: Host) -> Iterator[None]:
         with step("listen"):
             self._listen("listener", port=0)
             self._listen("endpoint", port=0)
         with step("make /tmp"):
-            scratch = DirectoryScratch(host.run_dir / f"tmp-{self.plan.sandbox_id}")
-            scratch.directory.mkdir()
-            self._held.callback(scratch.close)
+            self._scratch = DirectoryScratch(host.run_dir / f"tmp-{self._name}")
+            self._scratch.directory.mkdir()
+            self._held.callback(self._scratch.close)
         self._make_pipe(owner=None)
-        self._places = {mount.target: mount.sources[0] for mount in plan_mounts(self.plan) if mount.sources}
-        self._places["/tmp"] = str(scratch.directory)
+        yield
 
-    def placed(self, process: ProcessPlan) -> ProcessPlan:
-        return in_the_open(process, self._places, self._addresses["listener"], self._addresses["endpoint"])
-
-    def _fork(self, processes: Sequence[ProcessPlan], control: socket.socket) -> int:
-        setup = init.Setup(
-            sandbox_id=self.plan.sandbox_id,
+    def _fork(self, control: socket.socket, zygote: Zygote | None) -> int:
+        setup = Setup(
             walls=None,
+            control=control.fileno(),
+            output=self._output_fd,
+            network_namespace=-1,
             cgroup_procs=self._cgroup_procs,
-            output_fd=self._output_fd,
-            processes=[self.placed(process) for process in processes],
+            resource_limits=RESOURCE_LIMITS,
         )
         pid = os.fork()
         if pid == 0:
-            init.run(setup, control)
+            init.run(setup, None)
         return pid
+
+    def _settle(self, plan: SandboxPlan) -> None:
+        if len(plan.layer_dirs) > 1:
+            raise PlatformError("without isolation there can be one layer at most, for nothing merges them")
+        self._places = {mount.target: mount.sources[0] for mount in plan_mounts(plan) if mount.sources}
+        self._places["/tmp"] = str(self._scratch.directory)
+
+    def _inner(self, process: ProcessPlan) -> inner_wire.Process:
+        return super()._inner(
+            in_the_open(process, self._places, self._addresses["listener"], self._addresses["endpoint"])
+        )
 
     def kill(self) -> None:
         if self.generation is not None:
-            self._cgroups.thaw(self.plan.sandbox_id)
+            self._cgroups.thaw(self._name)
             os.kill(self.generation.pid, signal.SIGSTOP)  # what we kill shall not be told as ends of their own
             process_tree.kill(self.generation.pid)
             os.kill(self.generation.pid, signal.SIGKILL)

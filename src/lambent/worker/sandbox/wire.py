@@ -1,6 +1,6 @@
-"""The wires of the sandbox: server ↔ sandboxd, and sandboxd ↔ each sandbox's PID 1. Both ends are here.
+"""The wires of the sandbox: server ↔ sandboxd, and sandboxd's end of those to each PID 1 and zygote (`inner_wire`).
 
-Unix sequenced-packet sockets: one message is one packet, and descriptors travel with it.
+Unix sequenced-packet sockets: one message is one packet of JSON, and descriptors travel with it.
 """
 
 from __future__ import annotations
@@ -12,10 +12,9 @@ from dataclasses import dataclass
 
 import msgspec
 
-from lambent.worker.sandbox.plan import Level, ProcessPlan, SandboxPlan
+from lambent.worker.sandbox.inner_wire import PACKET_BYTES, Process
+from lambent.worker.sandbox.plan import Level, ProcessPlan, SandboxPlan, ZygotePlan
 
-PACKET_BYTES = 128 * 1024
-"""Environment variables are limited to 4 KiB, so this is never met by an honest plan; the kernel refuses more."""
 _DESCRIPTORS_MAXIMUM = 16
 
 
@@ -40,6 +39,8 @@ class Orders(msgspec.Struct, frozen=True, kw_only=True):
     level: Level
     egress: str
     uid_base: int
+    zygotes: tuple[ZygotePlan, ...] = ()
+    spares_maximum: int = 0
 
 
 def write_orders(orders: Orders) -> str:
@@ -57,8 +58,14 @@ class Create(Message, frozen=True, kw_only=True):
     plan: SandboxPlan
 
 
+class StartZygote(Message, frozen=True, kw_only=True):
+    """One of those in the orders. Answered by ZygoteReady whenever it, or its replacement, is."""
+
+    name: str
+
+
 class Spawn(Message, frozen=True, kw_only=True):
-    """Also sandboxd to PID 1. With a descriptor: where the process's output goes instead of the sandbox's pipe."""
+    """With a descriptor: where the process's output goes instead of the sandbox's pipe."""
 
     sandbox_id: str
     process: ProcessPlan
@@ -104,6 +111,15 @@ class Destroy(Message, frozen=True, kw_only=True):
     sandbox_id: str
 
 
+# sandboxd to PID 1 --------------------------------------------------------------------------------------------------
+
+
+class Start(Message, frozen=True, kw_only=True):
+    """With a descriptor: where the output goes instead of the sandbox's pipe."""
+
+    processes: tuple[Process, ...]
+
+
 # sandboxd to server -------------------------------------------------------------------------------------------------
 
 
@@ -112,6 +128,13 @@ class Started(Message, frozen=True, kw_only=True):
 
     level: Level
     shortcomings: tuple[str, ...]
+
+
+class ZygoteReady(Message, frozen=True, kw_only=True):
+    """Also the zygote to sandboxd. `modules`: what it has loaded, of the top level."""
+
+    name: str
+    modules: tuple[str, ...]
 
 
 class Created(Message, frozen=True, kw_only=True):
@@ -160,12 +183,12 @@ class Destroyed(Message, frozen=True, kw_only=True):
     sandbox_id: str
 
 
-Request = Create | Spawn | Signal | Freeze | OpenSocket | Kill | Reboot | Destroy
-Report = Started | Created | SocketOpened | Booted | Failed | Exited | Died | Destroyed
+Request = Create | StartZygote | Spawn | Signal | Freeze | OpenSocket | Kill | Reboot | Destroy
+Report = Started | ZygoteReady | Created | SocketOpened | Booted | Failed | Exited | Died | Destroyed
 
-_encode = msgspec.msgpack.Encoder().encode
-_decode_request = msgspec.msgpack.Decoder(Request).decode
-_decode_report = msgspec.msgpack.Decoder(Report).decode
+_encode = msgspec.json.Encoder().encode
+_decode_request = msgspec.json.Decoder(Request).decode
+_decode_report = msgspec.json.Decoder(Report).decode
 
 
 def socket_pair() -> tuple[socket.socket, socket.socket]:

@@ -1,0 +1,111 @@
+"""The wire from sandboxd to each PID 1 and to each zygote, and what travels on it: both ends of it are here.
+
+Packets of JSON, with descriptors beside them. PID 1 may run on any Python from 3.8 on, and a zygote preloads as little
+as it can, so there is nothing here but the standard library's plainest parts. What comes back is read by `wire`.
+"""
+
+from __future__ import annotations
+
+import _socket
+import array
+import json
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple  # noqa: UP035 - for Python 3.8
+
+PACKET_BYTES = 128 * 1024
+"""Environment variables are limited to 4 KiB, so this is never met by an honest plan; the kernel refuses more."""
+_DESCRIPTORS_MAXIMUM = 32
+
+ZYGOTE_CONTROL, HOST_NAMESPACE, ROOT_NAMESPACE, COMPLAINTS, NOWHERE = 3, 4, 5, 6, 7
+"""The descriptors a zygote is started with: its end of this wire, two mount namespaces, the server's own log, and the
+far end of the pipe that is its standard output and error, for the interpreter must find pipes there as a runtime does.
+"""
+
+
+class Mount(NamedTuple):
+    """One mount yet to be made. `kind`: bind, overlay, image, tree, proc or mask."""
+
+    kind: str
+    target: str
+    sources: Sequence[str] = ()
+
+
+class Walls(NamedTuple):
+    """What parts a sandbox from the host."""
+
+    uid: int
+    hostname: str
+    mounts: Sequence[Mount]
+    in_user_namespace: bool
+    pids_maximum: int
+
+
+class Ground(NamedTuple):
+    """What all sandboxes of this server stand on. Descriptors are the holder's own."""
+
+    host_namespace: int
+    root_namespace: int
+    seccomp_program: bytes
+    last_capability: int
+
+
+class Setup(NamedTuple):
+    """One PID 1 to be. No walls: the level `process`. Descriptors are the holder's own."""
+
+    walls: Optional[Walls]  # noqa: UP045
+    control: int
+    output: int
+    network_namespace: int
+    cgroup_procs: Sequence[int]
+    resource_limits: Mapping[str, Sequence[int]]
+    """Soft and hard, by the names of module `resource`."""
+
+
+class Process(NamedTuple):
+    """One process to be started."""
+
+    name: str
+    argv: Sequence[str]
+    env: Dict[str, str]  # noqa: UP006
+    cwd: str
+    is_forked: bool
+    """PID 1 itself becomes it in a child, if a zygote bore it; otherwise it is executed."""
+
+
+def write_setup(setup: Setup) -> Tuple[bytes, List[int]]:  # noqa: UP006
+    """A setup as a packet and its descriptors."""
+    descriptors = [setup.control, setup.output, setup.network_namespace, *setup.cgroup_procs]
+    return json.dumps([setup.walls, setup.resource_limits]).encode(), descriptors
+
+
+def read_setup(packet: bytes, descriptors: Sequence[int]) -> Setup:
+    """What `write_setup` wrote, in another process."""
+    (uid, hostname, mounts, in_user_namespace, pids_maximum), resource_limits = json.loads(packet)
+    walls = Walls(uid, hostname, [Mount(*mount) for mount in mounts], in_user_namespace, pids_maximum)
+    control, output, network_namespace, *cgroup_procs = descriptors
+    return Setup(walls, control, output, network_namespace, cgroup_procs, resource_limits)
+
+
+def send(wire: _socket.socket, kind: str, descriptor: Optional[int] = None, **fields: Any) -> None:  # noqa: UP045
+    """Send one message, of a type and with the fields that `wire` knows. Any: whatever JSON holds."""
+    passengers = (
+        [] if descriptor is None else [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, array.array("i", [descriptor]))]
+    )
+    wire.sendmsg([json.dumps({"type": kind, **fields}).encode()], passengers)
+
+
+def attach(wire: int) -> _socket.socket:
+    """An end of the wire that was inherited."""
+    return _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, wire)
+
+
+def receive(wire: _socket.socket) -> Tuple[bytes, List[int]]:  # noqa: UP006
+    """The next packet and its descriptors, which are now the caller's and close on exec; empty at the wire's end."""
+    descriptors = array.array("i")
+    room = _socket.CMSG_SPACE(_DESCRIPTORS_MAXIMUM * descriptors.itemsize)
+    try:
+        packet, ancillary, _, _ = wire.recvmsg(PACKET_BYTES, room, _socket.MSG_CMSG_CLOEXEC)
+    except ConnectionResetError:
+        return b"", []
+    for _, _, data in ancillary:
+        descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])
+    return packet, list(descriptors)

@@ -1,0 +1,117 @@
+"""A zygote: an interpreter with our runtime client loaded and no code of anybody, from which environments are forked.
+
+It runs as root, for its children enter namespaces before they drop every privilege (decision 0006); so it takes orders
+from sandboxd alone, and loads nothing but what sandboxd has found to be root's. Python 3.8 and later.
+
+The process that `serve` returns in is a runtime: it stands where the interpreter would stand after starting on
+/var/runtime/bootstrap.py in the sandbox, and goes on from there.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import json
+import os
+import signal
+import sys
+import time
+from base64 import b64decode
+
+from lambent.worker.sandbox import init, inner_wire, kernel
+from lambent.worker.sandbox.inner_wire import Ground
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from _socket import socket
+
+_FIRST_TO_DIE = b"1000"
+
+
+def serve(path: list[str]) -> None:
+    """Fork a PID 1 for every setup that comes; returns in what one of them forks. `path`: sys.path as it must be."""
+    kernel.set_name("lambent-zygote")
+    control = inner_wire.attach(inner_wire.ZYGOTE_CONTROL)
+    packet, _ = inner_wire.receive(control)
+    orders = json.loads(packet)
+    ground = Ground(
+        host_namespace=inner_wire.HOST_NAMESPACE,
+        root_namespace=inner_wire.ROOT_NAMESPACE,
+        seccomp_program=b64decode(orders["seccomp_program"]),
+        last_capability=orders["last_capability"],
+    )
+    started_with = dict(os.environ)
+    added = {name: value for name, value in started_with.items() if name not in orders["env"]}
+    try:
+        _preload(orders["preloads"])
+    except BaseException as exc:
+        os.write(inner_wire.COMPLAINTS, f"zygote {orders['name']}: {exc!r}\n".encode())
+        raise
+    sys.path[:] = path
+    _forget_ourselves()
+    modules = sorted({name.partition(".")[0] for name in sys.modules})
+    inner_wire.send(control, "ZygoteReady", name=orders["name"], modules=modules)
+    gc.collect()
+    gc.freeze()  # children share these pages as long as nobody writes to them
+    _become_runtime(_bear(control, ground), added)
+
+
+def _preload(modules: list[str]) -> None:
+    """The client itself, and what functions are likely to import."""
+    sdk = "/var/runtime/site-packages"
+    sys.path += ["/var/runtime", sdk]
+    for name in modules:
+        importlib.import_module(name)
+
+
+def _forget_ourselves() -> None:
+    """Functions may have modules of the same names."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == "lambent"]:
+        del sys.modules[name]
+    sys.path_importer_cache.pop("/run", None)
+
+
+def _bear(control: socket, ground: Ground) -> init.Forked:
+    while True:
+        packet, descriptors = inner_wire.receive(control)
+        if not packet:  # sandboxd is gone
+            os._exit(0)
+        pid = kernel.fork_sibling_as_pid_1()
+        if pid == 0:
+            kernel.set_name("init")
+            return init.run(inner_wire.read_setup(packet, descriptors), ground, can_fork=True)
+        inner_wire.send(control, "Forked", pid=pid)
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def _become_runtime(forked: init.Forked, added: dict[str, str]) -> None:
+    """Everything a program finds fresh when it is executed."""
+    process = forked.process
+    os.setsid()
+    signal.set_wakeup_fd(-1)
+    for signum in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(signum, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    null = os.open("/dev/null", os.O_RDONLY)
+    for ours, theirs in ((null, 0), (forked.output_fd, 1), (forked.output_fd, 2)):
+        os.dup2(ours, theirs)
+    kernel.close_range(3)
+    kernel.show_to_own_uid()
+    kernel.set_name(os.path.basename(process.argv[0]))
+    _be_first_to_die()
+    os.environ.clear()
+    os.environ.update({**process.env, **added})
+    time.tzset()
+    os.chdir(process.cwd)
+    if "_ssl" in sys.modules:
+        sys.modules["_ssl"].RAND_add(os.urandom(48), 48.0)
+
+
+def _be_first_to_die() -> None:
+    try:
+        score = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
+    except OSError:
+        return
+    os.write(score, _FIRST_TO_DIE)
+    os.close(score)
