@@ -176,7 +176,7 @@ answer({"interfaces": [name for _, name in socket.if_nameindex()], "address": ad
 
 async def test_without_isolation_processes_still_live_the_same_life(tmp_path: Path) -> None:
     options = SandboxOptions(state_dir=tmp_path / "state", server_id="open", level="process")
-    script = "echo $0 $AWS_LAMBDA_RUNTIME_API; echo kept > $TMPDIR/kept; (setsid sleep 600 &) ; sleep 600"
+    script = "echo kept > $TMPDIR/kept; echo $0 $AWS_LAMBDA_RUNTIME_API; (setsid sleep 600 &) ; sleep 600"
     process = ProcessPlan(name="runtime", argv=("/bin/sh", "-c", script, "/var/task"), env={"PATH": "/bin:/usr/bin"})
     async with await Sandboxes.launch(options) as sandboxes:
         assert any("in reach" in shortcoming for shortcoming in sandboxes.report.shortcomings)
