@@ -73,8 +73,9 @@ def test_version_1_limits_are_written_and_files_handed_out(tmp_path: Path, monke
     FakeKernel(monkeypatch, FakeKernel.V1)
     shortcomings = cgroups.prepare()
 
-    for descriptor in cgroups.create("a", LIMITS):
+    for descriptor in cgroups.create("a"):
         os.close(descriptor)
+    cgroups.limit("a", LIMITS)
 
     group = tmp_path / "lambent-x" / "a"
     written = {path.name: path.read_text() for path in group.iterdir() if path.read_text()}
@@ -97,8 +98,9 @@ def test_version_2_limits_are_written_and_files_handed_out(tmp_path: Path, monke
     FakeKernel(monkeypatch, FakeKernel.V2)
     shortcomings = cgroups.prepare()
 
-    for descriptor in cgroups.create("a", LIMITS):
+    for descriptor in cgroups.create("a"):
         os.close(descriptor)
+    cgroups.limit("a", LIMITS)
 
     group = tmp_path / "lambent-x" / "a"
     written = {path.name: path.read_text() for path in group.iterdir() if path.read_text()}
@@ -123,8 +125,9 @@ def test_beside_version_1_controllers_the_freezer_is_version_2(tmp_path: Path, m
     FakeKernel(monkeypatch, (*FakeKernel.V1, *FakeKernel.V2))
 
     assert cgroups.prepare() == []
-    for descriptor in cgroups.create("a", LIMITS):
+    for descriptor in cgroups.create("a"):
         os.close(descriptor)
+    cgroups.limit("a", LIMITS)
     assert set(cgroups.files("a").writable) == {"peak", "cpu_quota", "freeze"}
 
 
