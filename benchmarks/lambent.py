@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 import urllib.parse
 from collections.abc import Iterator, Sequence
@@ -15,12 +16,20 @@ import psutil
 
 from benchmarks.load import Load, Measured, run
 from lambent.iam.sigv4 import Credential, sign
-from lambent.testing.service import RunningService, deploy, running_service
+from lambent.testing.service import ROLE, RunningService, deploy, running_service
 
 HELLO = "def handler(event, context):\n    return event\n"
 SLEEPER = "import time\ndef handler(event, context):\n    time.sleep(1)\n"
 
 _EVENT = b'{"key":"value"}'
+_LAMBDA_MAY_ASSUME = json.dumps(
+    {
+        "Version": "2012-10-17",
+        "Statement": [
+            {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+        ],
+    }
+)
 
 
 @dataclass(slots=True)
@@ -102,4 +111,6 @@ def target(data_dir: Path) -> Iterator[Target]:
     # Ten requests a second are let in for each unit of concurrency; the machine shall be the limit, not the account.
     with running_service(data_dir, "--auth", "enforce", "--account-concurrency", "100000") as service:
         key = msgspec.json.decode((data_dir / "root-key.json").read_bytes())
+        iam = service.client("iam", access_key=key["access_key_id"], secret_key=key["secret_access_key"])
+        iam.create_role(RoleName=ROLE.rpartition("/")[2], AssumeRolePolicyDocument=_LAMBDA_MAY_ASSUME)
         yield Target(service, Credential(key["access_key_id"], key["secret_access_key"]))
