@@ -8,6 +8,8 @@ from __future__ import annotations
 import _socket
 
 _CHUNK_BYTES = 256 * 1024
+_HEAD_BYTES = 16 * 1024
+"""What is read before anything is known of an answer: a larger buffer would be mapped and unmapped each time."""
 
 
 class ConnectionLost(Exception):
@@ -69,7 +71,7 @@ class Connection:
     def _take_until(self, end: bytes) -> bytes:
         position = self._received.find(end)
         while position < 0:
-            self._received += self._receive(_CHUNK_BYTES)
+            self._received += self._receive(_HEAD_BYTES)
             position = self._received.find(end)
         taken, self._received = self._received[:position], self._received[position + len(end) :]
         return taken

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     Handler = Callable[[object, object], object]
 
+_TRACE_ID = "_X_AMZN_TRACE_ID"
 _STREAMED = (types.GeneratorType, types.AsyncGeneratorType, StreamingCall)
 
 
@@ -96,10 +97,16 @@ def _load_or_exit(client: RuntimeClient) -> Handler:
 
 
 def _set_trace_id(trace_id: str | None) -> None:
-    if trace_id:
-        os.environ["_X_AMZN_TRACE_ID"] = trace_id
+    """Into the environment, as on AWS: for processes that the function starts, too, where the trace is sampled.
+
+    The C library never forgets a value it was given, so what nobody samples is told to Python alone.
+    """
+    if trace_id and "Sampled=1" in trace_id:
+        os.environ[_TRACE_ID] = trace_id
+    elif trace_id and hasattr(os.environ, "_data"):
+        os.environ._data[os.environ.encodekey(_TRACE_ID)] = os.environ.encodevalue(trace_id)  # type: ignore[attr-defined]
     else:
-        os.environ.pop("_X_AMZN_TRACE_ID", None)
+        os.environ.pop(_TRACE_ID, None)
 
 
 def _offer_exit() -> None:
