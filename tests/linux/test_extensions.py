@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import re
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -273,10 +274,12 @@ def test_a_file_that_cannot_be_executed_is_a_launch_error(extended: Extended, in
 def test_eleven_extensions_are_too_many(extended: Extended, invoke: Invoke) -> None:
     name = extended(ECHO, {f"number-{number}": HEARS_ALL for number in range(11)})
 
-    payload, _ = invoke(name)
+    payload, response = invoke(name, LogType="Tail")
 
     assert payload["errorType"] == "Extension.LaunchError"
     assert payload["errorMessage"].endswith("Error: Extension limit (10) reached")
+    line = "EXTENSION\tName: number-9\tState: LaunchError\tEvents: []\tError Type: TooManyExtensions\n"
+    assert line in tail(response)
 
 
 def test_a_runtime_with_an_internal_extension_is_told_to_end_before_it_is_killed(
@@ -352,6 +355,8 @@ def test_a_new_generation_has_new_extensions(extended: Extended, invoke: Invoke)
 def test_the_example_extensions_run_as_they_are(
     client: Any, function: Function, invoke: Invoke, logged: Logged, replace: Callable[[str], None]
 ) -> None:
+    if shutil.which("node") is None:
+        pytest.skip("one of the examples needs Node")
     files = {f"extensions/{file.name}": file.read_bytes() for file in EXAMPLES.glob("*/extensions/*")}
     package = {"ZipFile": make_zip(files, executable=tuple(files))}
     arn = client.publish_layer_version(LayerName="test-examples", Content=package)["LayerVersionArn"]

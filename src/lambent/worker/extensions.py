@@ -105,8 +105,10 @@ class Roster:
         self._is_open = True
         self.working: set[str] = set()
         """Ids of those who hold up the phase: they owe a `next`."""
-        for name in external:
-            self._add(Extension(name=name, is_external=True))
+        for position, name in enumerate(external):
+            extension = self._add(Extension(name=name, is_external=True))
+            if position >= EXTENSIONS_MAXIMUM:
+                self.take(extension, Step.FAIL_LAUNCH, "TooManyExtensions")
 
     def __len__(self) -> int:
         return len(self._by_id)

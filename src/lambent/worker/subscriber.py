@@ -6,6 +6,7 @@ It never makes anybody wait. A subscriber that is slower than what it reads lose
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -18,6 +19,8 @@ from lambent.model.events import Fault, LogsDropped, PlatformEvent, Report
 from lambent.worker.destinations import Destination, Undelivered
 from lambent.worker.event_buffer import EventBuffer
 from lambent.worker.subscription import Api, Subscription
+
+log = logging.getLogger(__name__)
 
 RETRY_AFTER_S = (0.1, 0.5)
 """A batch is tried once more than there are waits."""
@@ -135,8 +138,9 @@ class Subscriber:
             try:
                 await self._destination.send(self._batch)
                 return
-            except Undelivered:
+            except Undelivered as exc:
                 if wait_s is None:
+                    log.warning("telemetry.undelivered", extra={"extension": self.name, "reason": str(exc)})
                     self.heed_loss(len(self._batch), sum(map(len, self._batch)))
                 else:
                     await asyncio.sleep(wait_s)
