@@ -367,6 +367,7 @@ def test_the_example_extensions_run_as_they_are(
 
     text = logged(name, "after 2 invocations")
     assert len(files) == 3
+    assert text.count("[python-extension] an invocation took") == 2
     for identity in identities:
         assert f"[node-extension] invocation {identity}" in text
         assert re.search(rf'\[bash-extension\] .*"requestId": "{identity}"', text)

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from lambent.http.client import Client, ConnectionLost
+from lambent.http.client import Answer, Client, ConnectionLost
 from lambent.http.server import Exchange, Server
 
 
@@ -63,3 +63,35 @@ async def test_an_answer_that_came_too_late_never_meets_another_request() -> Non
                     await client.request("GET", "/slow")
             waiting[0].respond(200, (), b"wrong")
             assert (await client.request("GET", "/")).body == b"right"
+
+
+async def answered(raw: bytes, **options: int) -> Answer:
+    """What the client makes of a server that writes these bytes and hangs up."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(raw)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server, Client("127.0.0.1", server.sockets[0].getsockname()[1], **options) as client:
+        return await client.request("GET", "/")
+
+
+async def test_an_answer_without_a_length_ends_with_its_connection() -> None:
+    answer = await answered(b"HTTP/1.0 200 OK\r\nServer: old\r\n\r\nall of it")
+
+    assert (answer.status, answer.body) == (200, b"all of it")
+    assert (await answered(b"HTTP/1.0 200 OK\r\n\r\n")).body == b""
+
+
+async def test_an_answer_that_is_cut_short_is_no_answer() -> None:
+    for raw in (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfour", b"HTTP/1.1 200 OK\r\nServer: o"):
+        with pytest.raises(ConnectionLost):
+            await answered(raw)
+
+
+async def test_an_answer_longer_than_is_wanted_is_no_answer() -> None:
+    with pytest.raises(ConnectionLost, match="longer than 1000 bytes"):
+        await answered(b"HTTP/1.0 200 OK\r\n\r\n" + b"x" * 1_000, answer_bytes=1_000)

@@ -34,12 +34,16 @@ class ConnectionLost(ConnectionError):
 class _Wire(asyncio.Protocol):
     """One connection: parses answers for whoever waits."""
 
+    limit_bytes: int | None = None
     waiter: asyncio.Future[Answer] | None = None
     transport: asyncio.Transport | None = None
     is_reusable: bool = True
     _parser: httptools.HttpResponseParser = field(init=False)
     _headers: list[tuple[bytes, bytes]] = field(default_factory=list)
     _chunks: list[bytes] = field(default_factory=list)
+    _received_bytes: int = 0
+    _ends_with_connection: bool = False
+    """The answer being read says no length: it is whole when the server hangs up."""
 
     def __post_init__(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
@@ -48,6 +52,11 @@ class _Wire(asyncio.Protocol):
         self.transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
+        self._received_bytes += len(data)
+        if self.limit_bytes is not None and self._received_bytes > self.limit_bytes:
+            self._fail(ConnectionLost(f"the server's answer is longer than {self.limit_bytes} bytes"))
+            self.close()
+            return
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as exc:
@@ -56,19 +65,27 @@ class _Wire(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.transport = None
+        if self._ends_with_connection and exc is None:
+            self.on_message_complete()
         self.is_reusable = False
         self._fail(ConnectionLost("the server hung up"))
 
     def on_message_begin(self) -> None:
         self._headers, self._chunks = [], []
+        self._ends_with_connection = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        told = (b"content-length", b"transfer-encoding")
+        self._ends_with_connection = not any(name in told for name, _ in self._headers)
 
     def on_body(self, body: bytes) -> None:
         self._chunks.append(body)
 
     def on_message_complete(self) -> None:
+        self._received_bytes, self._ends_with_connection = 0, False
         status = self._parser.get_status_code()
         if status == 100:
             return
@@ -91,7 +108,8 @@ class _Wire(asyncio.Protocol):
 class Client:
     """Speaks to one server, by TCP or by a Unix socket `path`; at most `connections` requests are under way at once.
 
-    `connect` makes its connections in its place, where the server cannot be reached from here by an address.
+    `connect` makes its connections in its place, where the server cannot be reached from here by an address. An answer
+    longer than `answer_bytes`, head included, is a lost connection: for servers that are not to be trusted.
     """
 
     def __init__(
@@ -102,11 +120,13 @@ class Client:
         path: str | None = None,
         connections: int = 64,
         connect: Callable[[], Awaitable[socket.socket]] | None = None,
+        answer_bytes: int | None = None,
     ) -> None:
         self._host = host
         self._port = port
         self._path = path
         self._connect = connect
+        self._answer_bytes = answer_bytes
         self._idle: list[_Wire] = []
         self._slots = asyncio.Semaphore(connections)
         self._authority = f"{host}:{port}".encode("ascii")
@@ -145,10 +165,13 @@ class Client:
                 return wire
         loop = asyncio.get_running_loop()
         if self._connect is not None:
-            return (await loop.create_connection(_Wire, sock=await self._connect()))[1]
+            return (await loop.create_connection(self._make_wire, sock=await self._connect()))[1]
         if self._path is not None:
-            return (await loop.create_unix_connection(_Wire, self._path))[1]
-        return (await loop.create_connection(_Wire, self._host, self._port))[1]
+            return (await loop.create_unix_connection(self._make_wire, self._path))[1]
+        return (await loop.create_connection(self._make_wire, self._host, self._port))[1]
+
+    def _make_wire(self) -> _Wire:
+        return _Wire(self._answer_bytes)
 
     async def _exchange(self, wire: _Wire, method: str, target: str, headers: Headers, body: bytes) -> Answer:
         assert wire.transport is not None

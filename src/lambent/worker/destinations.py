@@ -14,6 +14,10 @@ Connect = Callable[[int], Awaitable[socket.socket]]
 """Makes a connection to a port inside the environment."""
 
 
+ANSWER_BYTES = 64 * 1024
+"""A subscriber may say so much to a batch; nobody reads it."""
+
+
 class Undelivered(Exception):
     """The subscriber has not taken the batch."""
 
@@ -39,7 +43,13 @@ class _Http:
 
     def __init__(self, wanted: HttpDestination, connect: Connect) -> None:
         self._wanted = wanted
-        self._client = Client("sandbox.localdomain", wanted.port, connections=1, connect=lambda: connect(wanted.port))
+        self._client = Client(
+            "sandbox.localdomain",
+            wanted.port,
+            connections=1,
+            connect=lambda: connect(wanted.port),
+            answer_bytes=ANSWER_BYTES,
+        )
 
     async def send(self, records: Sequence[bytes]) -> None:
         body = b"[%s]" % b",".join(records)
