@@ -30,6 +30,7 @@ from lambent.adapters.sqlite.log_store import SqliteLogStore
 from lambent.adapters.sqlite.store import SqliteStore
 from lambent.config import ANY_SERVICE, Auth, Egress, ServeOptions, is_loopback
 from lambent.control import Control
+from lambent.frontend.events_api import EventsApi
 from lambent.frontend.function_urls import FunctionUrls
 from lambent.frontend.gateway import Authenticator, Gateway
 from lambent.frontend.ids import new_request_id
@@ -215,6 +216,7 @@ class _Host:
         await urls.load()
         invoker = Invoker(resolver, manager)
         events = await self._events(queue, store, invoker, stack)
+        local_api.serve_signed("events", EventsApi(events, identity.authenticator).answer)
         gateway = Gateway(
             authenticator=identity.authenticator,
             services={name: load(name) for name in SERVICES},

@@ -17,6 +17,7 @@ from lambent.cli.completion import completion
 from lambent.cli.deploy import deploy
 from lambent.cli.doctor import doctor
 from lambent.cli.env import env
+from lambent.cli.events import events
 from lambent.cli.failure import ExitStatus, explain
 from lambent.cli.functions import delete, list_functions
 from lambent.cli.invoke import invoke
@@ -33,6 +34,7 @@ app = App(
 for verb in (serve, deploy, invoke, logs, delete, runtimes, env, doctor, completion):
     app.command(verb)
 app.command(list_functions, name="list")
+app.command(events)
 
 
 def main() -> None:

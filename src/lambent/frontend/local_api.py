@@ -7,12 +7,13 @@ import hashlib
 import hmac
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from urllib.parse import parse_qs
 
 import msgspec
 
 from lambent.http.server import Exchange
+from lambent.model.errors import ApiError
 from lambent.ports.blobs import Blobs
 
 log = logging.getLogger(__name__)
@@ -30,6 +31,11 @@ class LocalApi:
         self._blobs = blobs
         self._secret = secret
         self._describe = describe
+        self._signed: dict[str, Callable[[Exchange], Awaitable[bytes]]] = {}
+
+    def serve_signed(self, name: str, answer: Callable[[Exchange], Awaitable[bytes]]) -> None:
+        """Whatever lies at or below /_lambent/NAME is answered by `answer`, in JSON; it checks who calls."""
+        self._signed[name] = answer
 
     def presign(self, path: str) -> str:
         """Add to a path below /_lambent/code/ the proof that whoever has it was allowed to read it, for ten minutes."""
@@ -40,6 +46,8 @@ class LocalApi:
         """Answer one request, whatever happens."""
         try:
             await self._serve(exchange)
+        except ApiError as error:
+            _refuse(exchange, error.status, str(error))
         except Exception:
             log.exception("local_api.failed", extra={"target": exchange.target})
             _refuse(exchange, 500, "An internal error occurred; Lambent's log has the details")
@@ -48,6 +56,9 @@ class LocalApi:
         path = exchange.path.decode("latin-1")
         parts: Sequence[str] = path.split("/")
         document = self._describe.get(parts[2]) if len(parts) == 3 else None
+        if parts[2] in self._signed:
+            exchange.respond(200, _JSON, await self._signed[parts[2]](exchange))
+            return
         if exchange.method not in ("GET", "HEAD"):
             _refuse(exchange, 405, "Use GET")
         elif document is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -79,9 +80,8 @@ class WaitingEvents:
         """Attempt all that is parked, and say how much that is."""
         redriven, after = 0, START
         while page := await self._queue.browse(lanes, after=after, limit=_PAGE):
-            for one in page:
-                redriven += one.due_ms is None and await self._queue.hasten(one.id)
-            after = page[-1].id
+            hastened = await asyncio.gather(*(self._queue.hasten(one.id) for one in page if one.due_ms is None))
+            redriven, after = redriven + sum(hastened), page[-1].id
         return redriven
 
     async def _find(self, lanes: Sequence[str], item: ItemId) -> Queued | None:

@@ -41,7 +41,13 @@ class HttpTargets:
             raise Undelivered(
                 f"Lambent has no endpoint for {service}: start it with --endpoint {service}=URL", is_final=True
             )
-        answer = await self._exchange(service, region or "us-east-1", _REQUESTS[service](message, body, endpoint))
+        request = _REQUESTS[service](message, body, endpoint)
+        answer = await self._exchange(service, region or "us-east-1", request)
+        if _RECEIPTS[service] not in answer:
+            raise Undelivered(
+                f"{endpoint} answered, but not as {service} does: {_excerpt(answer)}. Check --endpoint {service}=URL",
+                is_final=True,
+            )
         if service == "events":
             _check_entries(answer)
 
@@ -56,9 +62,13 @@ class HttpTargets:
 
 
 def _refused(service: str, status: int, answer: bytes) -> Undelivered:
-    reason = " ".join(answer.decode(errors="replace").split())[:_REASON_CHARACTERS]
+    reason = _excerpt(answer)
     is_final = status < 500 and status not in _PASSING and "hrottl" not in reason
     return Undelivered(f"{service} answered HTTP {status}: {reason}", is_final=is_final)
+
+
+def _excerpt(answer: bytes) -> str:
+    return " ".join(answer.decode(errors="replace").split())[:_REASON_CHARACTERS]
 
 
 def _to_queue(message: Message, body: bytes, endpoint: str) -> ServiceRequest:
@@ -116,6 +126,9 @@ def _to_bucket(message: Message, body: bytes, endpoint: str) -> ServiceRequest:
         headers={"content-type": "application/json"},
     )
 
+
+_RECEIPTS = {"sqs": b"MessageId", "sns": b"MessageId", "events": b"FailedEntryCount", "s3": b""}
+"""What is in the answer of a service that has taken a message: whoever else answers 200 has not."""
 
 _REQUESTS = {"sqs": _to_queue, "sns": _to_topic, "events": _to_bus, "s3": _to_bucket}
 
