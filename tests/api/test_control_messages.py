@@ -51,6 +51,10 @@ def weights(**by_version: float) -> dict[str, Any]:
 NAMES = [
     ("CreateFunction", {**NEW, "FunctionName": "x" * 65}, 400, INVALID,
      violation(f"'{'x' * 65}'", "functionName", "must have length less than or equal to 64")),
+    ("CreateFunction", {**NEW, "FunctionName": "x" * 141}, 400, VALIDATION,
+     violation(f"'{'x' * 141}'", "functionName", "must have length less than or equal to 140")),
+    ("GetFunction", {"FunctionName": "x" * 257}, 400, VALIDATION,
+     violation(f"'{'x' * 257}'", "functionName", "must have length less than or equal to 256")),
     ("GetFunction", {"FunctionName": "x" * 65}, 404, ABSENT, f"Function not found: {BASE}:function:{'x' * 65}"),
     ("DeleteFunction", {"FunctionName": "x" * 65}, 404, ABSENT, f"Function not found: {BASE}:function:{'x' * 65}"),
     ("Invoke", {"FunctionName": "x" * 65}, 404, ABSENT, f"Function not found: {BASE}:function:{'x' * 65}:$LATEST"),
@@ -234,7 +238,16 @@ def test_the_code_that_is_published_must_be_the_one_that_was_meant(careless: Any
 
 
 @pytest.mark.parametrize(
-    "name", ["m:1:2", "m$", "12345:function:m", "arn:aws:s3:us-east-1:000000000000:function:m", "a b", "ü"]
+    "name",
+    [
+        "m:1:2",
+        "m$",
+        "12345:function:m",
+        "arn:aws:s3:us-east-1:000000000000:function:m",
+        "a b",
+        "ü",
+        "١٢٣٤٥٦٧٨٩٠١٢:function:m",
+    ],
 )
 def test_what_is_no_name_is_a_validation_error_with_awss_pattern(careless: Any, name: str) -> None:
     with pytest.raises(botocore.exceptions.ClientError) as refused:

@@ -205,3 +205,11 @@ def test_values_are_shown_as_java_shows_them() -> None:
 
 def test_a_service_is_loaded_once() -> None:
     assert spec.load("lambda") is spec.load("lambda")
+
+
+@pytest.mark.parametrize("role", ["arn:aws:iam::١٢٣٤٥٦٧٨٩٠١٢:role/r", "arn:aws:iam::123456789012:role/ä"])
+def test_digits_and_letters_of_a_pattern_are_those_of_java(role: str) -> None:
+    pattern = r"arn:(aws[a-zA-Z-]*)?:iam::\d{12}:role/?[\w+=,.@-]+"
+    assert java_pattern(pattern).fullmatch("arn:aws:iam::123456789012:role/r")
+    assert java_pattern(pattern).fullmatch(role) is None
+    assert java_pattern(r"([\p{L}\p{N}_]*)").fullmatch("ä١")

@@ -19,11 +19,12 @@ from lambent.model.policy import Statement, statements
 NO_POLICY = "No policy is associated with the given resource."
 NO_RESOURCE = "The resource you requested does not exist."
 
-_ACCOUNT = re.compile(r"\d{12}")
+_ACCOUNT = re.compile(r"[0-9]{12}")
 _SERVICE = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)*\.(amazonaws\.com(\.cn)?|amazon\.com)")
 _IDENTITY = re.compile(
     r"arn:aws[a-z-]*:(iam::\d{12}:(root|(user|role)/[\w+=,.@/-]+)"
-    r"|sts::\d{12}:(assumed-role/[\w+=,.@-]+|federated-user)/[\w+=,.@-]+)"
+    r"|sts::\d{12}:(assumed-role/[\w+=,.@-]+|federated-user)/[\w+=,.@-]+)",
+    re.ASCII,
 )
 
 

@@ -29,7 +29,9 @@ RETIRED_RUNTIMES = frozenset((
 """Identifiers that the service model keeps, and that neither AWS nor Lambent gives to a function any more."""
 
 _TAGS_MAXIMUM = 50
-_DEAD_LETTER_ARN = re.compile(r"arn:aws[a-z-]*:(sqs:[a-z0-9-]+:\d{12}:[\w-]{1,80}|sns:[a-z0-9-]+:\d{12}:[\w-]{1,256})")
+_DEAD_LETTER_ARN = re.compile(
+    r"arn:aws[a-z-]*:(sqs:[a-z0-9-]+:\d{12}:[\w-]{1,80}|sns:[a-z0-9-]+:\d{12}:[\w-]{1,256})", re.ASCII
+)
 
 
 def check_new_function(request: CreateFunctionRequest) -> None:

@@ -14,7 +14,8 @@ LATEST = "$LATEST"
 _NAME = re.compile(
     r"(?:(?:arn:(?P<partition>aws[a-zA-Z-]*):lambda:(?P<region>(?:eusc-)?[a-z]{2}(?:(?:-gov)|(?:-iso[a-z]?))?-[a-z]+-\d):)?"
     r"(?P<account>\d{12}):)?"
-    r"(?P<function>function:)?(?P<name>[a-zA-Z0-9-_]+)(?::(?P<qualifier>\$LATEST(?:\.PUBLISHED)?|[a-zA-Z0-9-_$]+))?"
+    r"(?P<function>function:)?(?P<name>[a-zA-Z0-9-_]+)(?::(?P<qualifier>\$LATEST(?:\.PUBLISHED)?|[a-zA-Z0-9-_$]+))?",
+    re.ASCII,
 )
 
 NAME_PATTERN = (

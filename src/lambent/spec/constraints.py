@@ -208,9 +208,10 @@ _JAVA_CLASSES = {
 @functools.cache
 def java_pattern(pattern: str) -> re.Pattern[str]:
     """The models' patterns are Java's; compiled on first use, for a service has hundreds."""
+    flags = 0 if r"\p{" in pattern else re.ASCII  # Java's \d, \s and \w know no other letters and digits
     for java, python in _JAVA_CLASSES.items():
         pattern = pattern.replace(java, python)
-    return re.compile(pattern)
+    return re.compile(pattern, flags)
 
 
 def is_sensitive(shape: Shape) -> bool:
