@@ -19,7 +19,7 @@ import botocore.exceptions
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from lambda_wire import Wire, WireAnswer, WireRequest, error_codes, lambda_model, operation_names, wire_request
-from request_strategies import FUNCTIONS, ROLE, Request, requests
+from request_strategies import FUNCTIONS, ROLE, Request, learn, requests
 
 from lambent.frontend.operations import IMPLEMENTED
 from lambent.model.function import function_key
@@ -47,6 +47,9 @@ COMMON = {
     "TooManyRequestsException": 429,
 }
 """What AWS's framework, or Lambent's refusal by name, may answer to any operation."""
+
+PAYLOADS = frozenset(("Invoke", "InvokeAsync", "InvokeWithResponseStream"))
+"""What these answer is the function's."""
 
 UNSETTLED = ("Pending", "InProgress", "IN_PROGRESS", "Creating", "Updating", "Deleting", "Enabling", "Disabling")
 
@@ -145,6 +148,8 @@ def check(subject: Subject, request: Request) -> None:
             assert subject.fingerprint() == before, "a refusal has written something"
         elif wired.method != "GET":
             subject.settle()
+            if operation not in PAYLOADS:
+                learn(answer.members)
     except AssertionError as error:
         found = f"{operation}: {error}"
         subject.faults.setdefault(
@@ -155,6 +160,8 @@ def check(subject: Subject, request: Request) -> None:
 def check_answer(operation: str, wired: WireRequest, answer: WireAnswer) -> None:
     if answer.status < 400:
         assert 200 <= answer.status < 300
+        return
+    if answer.status == 431:  # the request line is larger than any; no operation has seen it
         return
     assert answer.status < 500, f"a fault of ours: {answer.status}"
     known = {**COMMON, **error_codes(lambda_model().operation_model(operation))}
