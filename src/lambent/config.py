@@ -72,6 +72,7 @@ class ServeOptions:
     auth: Auth = Auth.OPEN
     egress: Egress = Egress.AUTO
     idle_timeout_s: float = 600.0
+    environment_age_s_maximum: float = 4 * 3600.0
     drain_timeout_s: float = float(TIMEOUT_S_MAXIMUM)
     account_concurrency: int = ACCOUNT_CONCURRENCY
     code_storage_bytes: int = CODE_STORAGE_BYTES
@@ -86,6 +87,10 @@ class ServeOptions:
     def __post_init__(self) -> None:
         if self.idle_timeout_s <= 0:
             raise InvalidConfiguration(f"--idle-timeout must be more than 0 s, found {self.idle_timeout_s:g} s")
+        if self.environment_age_s_maximum <= 0:
+            raise InvalidConfiguration(
+                f"--max-environment-age must be more than 0 s, found {self.environment_age_s_maximum:g} s"
+            )
         if self.account_concurrency < 1:
             raise InvalidConfiguration(f"--account-concurrency must be at least 1, found {self.account_concurrency}")
         if is_loopback(self.listen_host):

@@ -30,6 +30,7 @@ from lambent.adapters.sqlite.log_store import SqliteLogStore
 from lambent.adapters.sqlite.store import SqliteStore
 from lambent.config import ANY_SERVICE, Auth, Egress, ServeOptions, is_loopback
 from lambent.control import Control
+from lambent.control.provisioned import AllocationOf
 from lambent.frontend.events_api import EventsApi
 from lambent.frontend.function_urls import FunctionUrls
 from lambent.frontend.gateway import Authenticator, Gateway
@@ -46,7 +47,7 @@ from lambent.iam.sessions import Sessions
 from lambent.iam.sts import Sts
 from lambent.invoke.events import Events
 from lambent.invoke.invoker import Invoker
-from lambent.invoke.resolve import Resolver
+from lambent.invoke.resolve import Provisions, Resolver
 from lambent.invoke.urls import UrlDirectory
 from lambent.logs.operations import LogsApi
 from lambent.logs.retention import keep_trimming
@@ -206,11 +207,18 @@ class _Host:
         aws_endpoint = await stack.enter_async_context(AwsEndpoint(options.endpoints))
         worker = await stack.enter_async_context(self._worker(code_cache, telemetry, identity, aws_endpoint, stack))
         manager = await stack.enter_async_context(
-            LocalManager(worker, account_concurrency=options.account_concurrency, idle_timeout_s=options.idle_timeout_s)
+            LocalManager(
+                worker,
+                account_concurrency=options.account_concurrency,
+                idle_timeout_s=options.idle_timeout_s,
+                maximum_age_s=options.environment_age_s_maximum,
+            )
         )
         resolver = await self._resolver(store, manager, worker, stack)
         local_api = LocalApi(blobs=blobs, secret=secrets.token_bytes(32), describe=self._describe(manager))
-        control = await stack.enter_async_context(await self._control(store, blobs, worker, local_api, identity, stack))
+        control = await stack.enter_async_context(
+            await self._control(store, blobs, worker, local_api, identity, manager.allocation, stack)
+        )
         urls = UrlDirectory(store)
         stack.callback(store.watch("function/", urls.forget))
         await urls.load()
@@ -266,8 +274,11 @@ class _Host:
     async def _resolver(
         self, store: SqliteStore, manager: LocalManager, worker: LocalWorker, stack: AsyncExitStack
     ) -> Resolver:
-        def changed(function: FunctionArn, record: FunctionRecord | None, keep: frozenset[str]) -> None:
+        def changed(
+            function: FunctionArn, record: FunctionRecord | None, keep: frozenset[str], provisions: Provisions
+        ) -> None:
             manager.reserve(function, record.reserved_concurrency if record else None)
+            manager.provision(function, provisions)
             manager.retire(function, keep=keep)
             if record is not None:
                 worker.expect(record.latest)
@@ -311,6 +322,7 @@ class _Host:
         worker: LocalWorker,
         local_api: LocalApi,
         identity: _Identity,
+        allocation: AllocationOf,
         stack: AsyncExitStack,
     ) -> Control:
         code_source = await stack.enter_async_context(
@@ -336,6 +348,7 @@ class _Host:
             architectures=(_ARCHITECTURES.get(platform.machine(), platform.machine()),),
             concurrency=self._options.account_concurrency,
             code_storage_bytes=self._options.code_storage_bytes,
+            allocation=allocation,
         )
 
     def _runtime_warning(self, runtime: str) -> str | None:

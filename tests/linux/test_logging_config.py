@@ -98,7 +98,7 @@ def test_every_invoke_has_a_trace_id_of_its_own(function: Function, invoke: Invo
     first, response = invoke(name, LogType="Tail")
     second, _ = invoke(name)
 
-    assert re.fullmatch(r"Root=1-[0-9a-f]{8}-[0-9a-f]{24};Parent=[0-9a-f]{16};Sampled=0", first)
+    assert re.fullmatch(r"Root=1-[0-9a-f]{8}-[0-9a-f]{24};Parent=[0-9a-f]{16};Sampled=0;Lineage=1:[0-9a-f]{8}:0", first)
     assert response["ResponseMetadata"]["HTTPHeaders"]["x-amzn-trace-id"] == first
     assert second != first
     assert "XRAY" not in "".join(tail_of(response))
@@ -109,5 +109,5 @@ def test_active_tracing_samples_and_reports_the_trace(function: Function, invoke
 
     trace, response = invoke(name, LogType="Tail")
 
-    root, parent = re.fullmatch(r"Root=([^;]+);Parent=([^;]+);Sampled=1", trace).groups()  # type: ignore[union-attr]
+    root, parent = re.fullmatch(r"Root=([^;]+);Parent=([^;]+);Sampled=1;Lineage=.*", trace).groups()  # type: ignore[union-attr]
     assert f"XRAY TraceId: {root}\tSegmentId: {parent}\tSampled: true\t" in tail_of(response)

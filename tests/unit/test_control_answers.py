@@ -76,6 +76,13 @@ WALK: list[tuple[str, dict[str, Any]]] = [
     ("GetAlias", {"FunctionName": "f", "Name": "a"}),
     ("ListAliases", {"FunctionName": "f"}),
     ("UpdateAlias", {"FunctionName": "f", "Name": "a", "Description": "d"}),
+    (
+        "PutProvisionedConcurrencyConfig",
+        {"FunctionName": "f", "Qualifier": "a", "ProvisionedConcurrentExecutions": 1},
+    ),
+    ("GetProvisionedConcurrencyConfig", {"FunctionName": "f", "Qualifier": "a"}),
+    ("ListProvisionedConcurrencyConfigs", {"FunctionName": "f"}),
+    ("DeleteProvisionedConcurrencyConfig", {"FunctionName": "f", "Qualifier": "a"}),
     ("DeleteAlias", {"FunctionName": "f", "Name": "a"}),
     ("PutFunctionConcurrency", {"FunctionName": "f", "ReservedConcurrentExecutions": 1}),
     ("GetFunctionConcurrency", {"FunctionName": "f"}),

@@ -14,6 +14,7 @@ from lambent.manager.manager import LocalManager
 from lambent.manager.placement import RESERVE_MIB, place
 from lambent.model.arn import FunctionArn
 from lambent.model.errors import PlatformError, TooManyRequests
+from lambent.model.events import InitializationType
 from lambent.model.function import FunctionVersion, State
 from lambent.model.invocation import EnvironmentId, InvokeRequest, InvokeResult, RequestId, Target
 from lambent.model.response_stream import ResponseStream
@@ -44,17 +45,25 @@ class NotedWorker:
     def __init__(self, memory_mib: int = 100_000) -> None:
         self.memory_mib = memory_mib
         self.started: list[EnvironmentId] = []
+        self.provisioned: list[EnvironmentId] = []
         self.stopped: list[EnvironmentId] = []
         self.answers: dict[EnvironmentId, asyncio.Future[InvokeResult | ResponseStream]] = {}
         self.listener: WorkerListener | None = None
         self.first_stop = asyncio.Event()
+        self.second_start = asyncio.Event()
 
     def listen(self, listener: WorkerListener) -> None:
         self.listener = listener
 
-    def start(self, version: FunctionVersion) -> EnvironmentId:
+    def start(
+        self, version: FunctionVersion, initialization_type: InitializationType = InitializationType.ON_DEMAND
+    ) -> EnvironmentId:
         environment_id = EnvironmentId(f"e{len(self.started)}")
         self.started.append(environment_id)
+        if len(self.started) == 2:
+            self.second_start.set()
+        if initialization_type is InitializationType.PROVISIONED_CONCURRENCY:
+            self.provisioned.append(environment_id)
         return environment_id
 
     def invoke(
@@ -70,9 +79,13 @@ class NotedWorker:
     def memory_available_mib(self) -> int:
         return self.memory_mib
 
-    def settle(self, number: int) -> None:
+    def settle(self, number: int, *, is_warm: bool = True) -> None:
         assert self.listener is not None
-        self.listener.environment_settled(self.started[number])
+        self.listener.environment_settled(self.started[number], is_warm=is_warm)
+
+    def lose(self, number: int, error: PlatformError | None = None) -> None:
+        assert self.listener is not None
+        self.listener.environment_gone(self.started[number], error)
 
     def answer(self, number: int) -> None:
         assert self.listener is not None

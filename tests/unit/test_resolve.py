@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from lambent.adapters.memory.store import MemoryStore
-from lambent.invoke.resolve import NoPublishedVersion, Resolver, pool_key
+from lambent.invoke.resolve import NoPublishedVersion, Provisions, Resolver, pool_key
 from lambent.model.arn import FunctionArn
 from lambent.model.errors import ResourceConflict, ResourceNotFound
 from lambent.model.function import (
@@ -19,6 +19,7 @@ from lambent.model.function import (
     function_key,
     version_key,
 )
+from lambent.model.provisioned import ProvisionedConcurrency
 from lambent.model.records import encode
 
 ARN = FunctionArn("us-east-1", "000000000000", "f")
@@ -43,8 +44,13 @@ KEY = function_key(ARN.account, ARN.region, ARN.name)
 
 
 class Changes(list[tuple[FunctionArn, FunctionRecord | None, frozenset[str]]]):
-    def __call__(self, function: FunctionArn, record: FunctionRecord | None, keep: frozenset[str]) -> None:
+    provisions: Provisions = {}  # noqa: RUF012 - of the last change
+
+    def __call__(
+        self, function: FunctionArn, record: FunctionRecord | None, keep: frozenset[str], provisions: Provisions
+    ) -> None:
         self.append((function, record, keep))
+        self.provisions = provisions
 
 
 async def resolver_over(record: FunctionRecord, *, draw: float = 0.0) -> tuple[Resolver, MemoryStore, Changes]:
@@ -161,3 +167,40 @@ def test_a_pools_key_changes_with_all_that_an_environment_is_made_from() -> None
 
     assert len({pool_key(version) for version in [LATEST, *others]}) == len(others) + 1
     assert pool_key(replace(LATEST, revision_id="2", state=State.PENDING)) == pool_key(LATEST)
+
+
+async def provisioned(record: FunctionRecord) -> dict[str, list[tuple[str, int]]]:
+    resolver, _, changes = await resolver_over(record)
+    await resolver.refresh(KEY)
+    return {
+        qualifier: [(target.version.version, count) for target, count in shares]
+        for qualifier, shares in changes.provisions.items()
+    }
+
+
+def config(requested: int) -> ProvisionedConcurrency:
+    return ProvisionedConcurrency(requested=requested, last_modified="")
+
+
+async def test_what_is_provisioned_is_told_with_the_versions_it_stands_for() -> None:
+    alias = Alias(name="live", function_version="2", revision_id="1")
+    record = replace(RECORD, aliases={"live": alias}, provisioned={"1": config(3), "live": config(4)})
+
+    assert await provisioned(record) == {"1": [("1", 3)], "live": [("2", 4)]}
+    moved = replace(record, aliases={"live": replace(alias, function_version="1")})
+    assert (await provisioned(moved))["live"] == [("1", 4)]
+
+
+@pytest.mark.parametrize(("count", "shares"), [(10, [("1", 7), ("2", 3)]), (1, [("1", 1)])])
+async def test_an_aliass_weights_part_what_is_provisioned(count: int, shares: list[tuple[str, int]]) -> None:
+    alias = Alias(name="live", function_version="1", additional_weights={"2": 0.3}, revision_id="1")
+
+    assert await provisioned(replace(RECORD, aliases={"live": alias}, provisioned={"live": config(count)})) == {
+        "live": shares
+    }
+
+
+async def test_a_version_that_is_not_active_yet_is_not_provisioned() -> None:
+    pending = replace(LATEST, state=State.PENDING)
+
+    assert await provisioned(replace(RECORD, latest=pending, provisioned={"1": config(1)})) == {"1": []}

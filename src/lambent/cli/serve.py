@@ -30,6 +30,7 @@ def serve(
     auth: Auth = Auth.OPEN,
     egress: Egress = Egress.AUTO,
     idle_timeout: str = "10m",
+    max_environment_age: str = "4h",
     drain_timeout: str = "15m",
     account_concurrency: int = ACCOUNT_CONCURRENCY,
     code_storage: str = "75GB",
@@ -53,6 +54,8 @@ def serve(
         `auto` is `open` where this host can give it, else `none`.
     idle_timeout:
         How long an idle environment is kept, e.g. 600, 90s, 10m.
+    max_environment_age:
+        How long any environment is kept, however busy it is; another one takes its place.
     drain_timeout:
         How long running invokes may go on once the server was told to stop.
     account_concurrency:
@@ -77,6 +80,7 @@ def serve(
         auth=auth,
         egress=egress,
         idle_timeout_s=parse_duration_s(idle_timeout),
+        environment_age_s_maximum=parse_duration_s(max_environment_age),
         drain_timeout_s=parse_duration_s(drain_timeout),
         account_concurrency=account_concurrency,
         code_storage_bytes=parse_size_bytes(code_storage),

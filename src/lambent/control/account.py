@@ -37,9 +37,27 @@ class Account:
             raise CodeStorageExceeded("Code storage limit exceeded.")
 
     def require_unreserved(self, caller: CallerContext, added_concurrency: int) -> None:
-        reserved = self._ledger.usage(caller.account, caller.region).reserved_concurrency + added_concurrency
-        if added_concurrency > 0 and self._concurrency - reserved < limits.UNRESERVED_CONCURRENCY_MINIMUM:
+        if added_concurrency > 0 and self._free(caller) - added_concurrency < limits.UNRESERVED_CONCURRENCY_MINIMUM:
             raise InvalidParameterValue(
                 "Specified ReservedConcurrentExecutions for function decreases account's UnreservedConcurrentExecution "
                 f"below its minimum value of [{limits.UNRESERVED_CONCURRENCY_MINIMUM}]."
             )
+
+    def require_provisionable(self, caller: CallerContext, requested: int, added_concurrency: int) -> None:
+        """Of a function without a reservation, all of whose provisioned concurrency is the account's."""
+        left = self._free(caller) - added_concurrency
+        if left < 0:
+            raise InvalidParameterValue(
+                "Specified ConcurrentExecutions for function is greater than account's unreserved concurrency "
+                f"[{self._free(caller) + requested - added_concurrency}]."
+            )
+        if added_concurrency > 0 and left < limits.UNRESERVED_CONCURRENCY_MINIMUM:
+            raise InvalidParameterValue(
+                "Specified ConcurrentExecutions for function decreases account's UnreservedConcurrentExecution below "
+                f"its minimum value of [{limits.UNRESERVED_CONCURRENCY_MINIMUM}]."
+            )
+
+    def _free(self, caller: CallerContext) -> int:
+        """Concurrency that is neither reserved nor provisioned."""
+        usage = self._ledger.usage(caller.account, caller.region)
+        return self._concurrency - usage.reserved_concurrency - usage.provisioned_concurrency

@@ -9,6 +9,7 @@ from lambent.control import answers, states
 from lambent.control.answers import Answer
 from lambent.control.catalogue import Catalogue
 from lambent.control.names import unqualified_arn
+from lambent.control.provisioned import require_free_versions, versions_of
 from lambent.control.requests import (
     AliasRequest,
     CreateAliasRequest,
@@ -84,7 +85,10 @@ class Aliases:
                 revision_id=self._stamps.new_id(),
             )
             await self._require_routable(found.record, function, alias)
-            await self._catalogue.put(_with_alias(found.record, alias), found.revision)
+            record = _with_alias(found.record, alias)
+            if alias.name in record.provisioned:
+                require_free_versions(record, alias.name, versions_of(record, function.qualified(alias.name)))
+            await self._catalogue.put(record, found.revision)
         return answers.alias(function, alias)
 
     async def delete_alias(self, caller: CallerContext, request: AliasRequest) -> Answer:

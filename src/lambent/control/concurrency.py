@@ -8,8 +8,10 @@ from lambent.control.account import Account
 from lambent.control.answers import Answer
 from lambent.control.catalogue import Catalogue
 from lambent.control.names import unqualified_arn
+from lambent.control.provisioned import provisioned_sum
 from lambent.control.requests import FunctionRequest, PutFunctionConcurrencyRequest
 from lambent.model.caller import CallerContext
+from lambent.model.errors import InvalidParameterValue
 
 
 class Concurrency:
@@ -22,7 +24,14 @@ class Concurrency:
         reserved = request.reserved_concurrent_executions
         async with self._catalogue.changing:
             found = await self._catalogue.find(function)
-            self._account.require_unreserved(caller, reserved - (found.record.reserved_concurrency or 0))
+            provisioned = provisioned_sum(found.record)
+            if reserved < provisioned:
+                raise InvalidParameterValue(  # the spaces are AWS's
+                    f" ReservedConcurrentExecutions  {reserved} should not be lower than function's total provisioned "
+                    f"concurrency [{provisioned}]."
+                )
+            before = found.record.reserved_concurrency
+            self._account.require_unreserved(caller, reserved - (provisioned if before is None else before))
             await self._catalogue.put(replace(found.record, reserved_concurrency=reserved), found.revision)
         return {"ReservedConcurrentExecutions": reserved}
 

@@ -43,6 +43,12 @@ from lambent.control.mapping_tags import MappingTags
 from lambent.control.packages import Packages
 from lambent.control.permissions import Permissions
 from lambent.control.policies import Policies
+from lambent.control.provisioned import (
+    AllocationOf,
+    ListProvisionedConcurrencyConfigsRequest,
+    ProvisionedConcurrencyConfigs,
+    PutProvisionedConcurrencyConfigRequest,
+)
 from lambent.control.recursion import Recursion
 from lambent.control.requests import Request
 from lambent.control.resource_policies import ResourcePolicies
@@ -54,6 +60,7 @@ from lambent.control.usage import Ledger
 from lambent.control.versions import Versions
 from lambent.model import limits
 from lambent.model.caller import CallerContext
+from lambent.model.provisioned import Allocation
 from lambent.ports.blobs import Blobs
 from lambent.ports.code_source import CodeSource
 from lambent.ports.event_sources import EventSources
@@ -68,7 +75,7 @@ class Control:
 
     `activate` makes a version's code ready to run, in the background of each create and update; for the other
     callables see `Functions`. `has_pollers` says that somebody follows the event source mappings in the store, polls
-    them and settles their changes.
+    them and settles their changes. `allocation` says how far provisioned concurrency has come.
     """
 
     def __init__(
@@ -87,6 +94,7 @@ class Control:
         concurrency: int = limits.ACCOUNT_CONCURRENCY,
         code_storage_bytes: int = limits.CODE_STORAGE_BYTES,
         has_pollers: bool = False,
+        allocation: AllocationOf = lambda function: Allocation(),
         now: Callable[[], float] = time.time,
         new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
     ) -> None:
@@ -123,6 +131,7 @@ class Control:
                 LayerPermissions(self._layers, stamps),
             ),
             **_of_account(account, Concurrency(self._catalogue, account)),
+            **_of_provisioned(ProvisionedConcurrencyConfigs(self._catalogue, account, stamps, allocation)),
             **_of_event_invokes(EventInvokeConfigs(self._catalogue, stamps), Recursion(self._catalogue)),
             **_of_event_sources(
                 EventSourceMappings(self._catalogue, self._mappings, event_sources, stamps, self._settling)
@@ -213,6 +222,20 @@ def _of_account(account: Account, concurrency: Concurrency) -> Mapping[str, Oper
         ),
         "GetFunctionConcurrency": _parsing(requests.FunctionRequest, concurrency.get_function_concurrency),
         "DeleteFunctionConcurrency": _parsing(requests.FunctionRequest, concurrency.delete_function_concurrency),
+    }
+
+
+def _of_provisioned(configs: ProvisionedConcurrencyConfigs) -> Mapping[str, Operation]:
+    put, several = PutProvisionedConcurrencyConfigRequest, ListProvisionedConcurrencyConfigsRequest
+    return {
+        "PutProvisionedConcurrencyConfig": _parsing(put, configs.put_provisioned_concurrency_config),
+        "GetProvisionedConcurrencyConfig": _parsing(
+            requests.QualifiedRequest, configs.get_provisioned_concurrency_config
+        ),
+        "ListProvisionedConcurrencyConfigs": _parsing(several, configs.list_provisioned_concurrency_configs),
+        "DeleteProvisionedConcurrencyConfig": _parsing(
+            requests.QualifiedRequest, configs.delete_provisioned_concurrency_config
+        ),
     }
 
 

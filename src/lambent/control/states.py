@@ -157,6 +157,12 @@ def without_qualifier(record: FunctionRecord, qualifier: str) -> FunctionRecord:
     policies = {name: policy for name, policy in record.policies.items() if name != qualifier}
     managements = {name: one for name, one in record.runtime_managements.items() if name != qualifier}
     urls = {name: config for name, config in record.url_configs.items() if name != qualifier}
+    provisioned = {name: one for name, one in record.provisioned.items() if name != qualifier}
     return replace(
-        record, event_invoke_configs=configs, policies=policies, runtime_managements=managements, url_configs=urls
+        record,
+        event_invoke_configs=configs,
+        policies=policies,
+        runtime_managements=managements,
+        url_configs=urls,
+        provisioned=provisioned,
     )

@@ -18,6 +18,8 @@ class Usage:
     functions: int = 0
     code_bytes: int = 0
     reserved_concurrency: int = 0
+    provisioned_concurrency: int = 0
+    """Of functions without a reservation: what is provisioned within one is reserved already."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +30,7 @@ class Holding:
     functions: int = 0
     code_bytes: int = 0
     reserved_concurrency: int = 0
+    provisioned_concurrency: int = 0
     packages: tuple[str, ...] = ()
 
     @classmethod
@@ -38,6 +41,7 @@ class Holding:
             functions=1,
             code_bytes=latest.code_size_bytes,
             reserved_concurrency=record.reserved_concurrency or 0,
+            provisioned_concurrency=_provisioned(record),
             packages=_packages(latest) if serving is None else (*_packages(latest), *_packages(serving)),
         )
 
@@ -88,9 +92,16 @@ class Ledger:
         usage.functions += sign * holding.functions
         usage.code_bytes += sign * holding.code_bytes
         usage.reserved_concurrency += sign * holding.reserved_concurrency
+        usage.provisioned_concurrency += sign * holding.provisioned_concurrency
         _add(self._named, holding.packages, sign)
         if usage == Usage():
             del self._usage[holding.scope]
+
+
+def _provisioned(record: FunctionRecord) -> int:
+    if record.reserved_concurrency is not None:
+        return 0
+    return sum(config.requested for config in record.provisioned.values())
 
 
 def _packages(version: FunctionVersion) -> tuple[str, ...]:

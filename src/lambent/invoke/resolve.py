@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -42,13 +42,20 @@ class _Split:
     weight: float
 
 
+Provisions = Mapping[str, Sequence[tuple[Target, int]]]
+"""By qualifier: how many environments of which targets are to be initialised ahead."""
+
+Changed = Callable[[FunctionArn, FunctionRecord | None, frozenset[str], Provisions], None]
+"""Hears of a record, of the pools that may go on serving it, and of what is provisioned for it."""
+
+
 class Resolver:
     """Resolves function names to targets; `changed` hears of every function record that was written or removed."""
 
     def __init__(
         self,
         store: Store,
-        changed: Callable[[FunctionArn, FunctionRecord | None, frozenset[str]], None],
+        changed: Changed,
         *,
         draw: Callable[[], float] = random.random,
     ) -> None:
@@ -107,7 +114,18 @@ class Resolver:
                 published = await self._published(record, number)
                 if published is not None:
                     keep.add(pool_key(published))
-        self._changed(FunctionArn(region, account, name), record, frozenset(keep))
+        provisions = {} if record is None else await self._provisions(record)
+        self._changed(FunctionArn(region, account, name), record, frozenset(keep), provisions)
+
+    async def _provisions(self, record: FunctionRecord) -> Provisions:
+        provisions: dict[str, list[tuple[Target, int]]] = {}
+        for qualifier, config in record.provisioned.items():
+            shares = provisions[qualifier] = []
+            for number, count in _shares(record.aliases.get(qualifier), qualifier, config.requested).items():
+                version = await self._published(record, int(number))
+                if version is not None and version.state is State.ACTIVE and count:
+                    shares.append((_checked(record, version), count))
+        return provisions
 
     async def _look_up(self, function: FunctionArn) -> Target | _Split:
         entry = await self._store.get(function_key(function.account, function.region, function.name))
@@ -175,6 +193,14 @@ def pool_key(version: FunctionVersion) -> str:
         version.last_modified,
     )
     return hashlib.sha256(msgspec.json.encode(made_from)).hexdigest()
+
+
+def _shares(alias: Alias | None, qualifier: str, count: int) -> Mapping[str, int]:
+    """What is provisioned for each version that a qualifier stands for: an alias's weights part it as its invokes."""
+    if alias is None:
+        return {qualifier: count}
+    additional = {number: round(count * weight) for number, weight in alias.additional_weights.items()}
+    return {alias.function_version: count - sum(additional.values()), **additional}
 
 
 def _checked(record: FunctionRecord, version: FunctionVersion) -> Target:

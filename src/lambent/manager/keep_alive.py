@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from lambent.model.invocation import EnvironmentId
@@ -20,6 +20,13 @@ class Idle:
 def expired(idle: Iterable[Idle], *, now_s: float, timeout_s: float) -> Sequence[Idle]:
     """Those idle for the whole timeout."""
     return [one for one in idle if now_s - one.since_s >= timeout_s]
+
+
+def worn_out(
+    idle: Iterable[Idle], born_s: Mapping[EnvironmentId, float], *, now_s: float, maximum_age_s: float
+) -> Sequence[Idle]:
+    """Those that have existed for too long, however busy they are."""
+    return [one for one in idle if now_s - born_s[one.environment_id] >= maximum_age_s]
 
 
 def evict(idle: Iterable[Idle], *, needed_mib: int) -> Sequence[Idle]:

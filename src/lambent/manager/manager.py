@@ -7,25 +7,31 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
 from lambent.manager.counter import ConcurrencyCounter
-from lambent.manager.keep_alive import Idle, expired
+from lambent.manager.keep_alive import Idle, expired, worn_out
 from lambent.manager.placement import place
 from lambent.manager.pool import Pool
-from lambent.manager.rates import RequestRates, ScalingRates, throttled
+from lambent.manager.provision import INIT_FAILED
+from lambent.manager.rates import PROVISIONING_PER_S, RequestRates, ScalingRates, throttled
 from lambent.model.arn import FunctionArn
 from lambent.model.errors import PlatformError, TooManyRequests
+from lambent.model.events import InitializationType
 from lambent.model.invocation import EnvironmentId, InvokeRequest, InvokeResult, Target
+from lambent.model.provisioned import Allocation
 from lambent.model.response_stream import ResponseStream
 from lambent.ports.worker import Worker
 
 log = logging.getLogger(__name__)
 
+_NO_MEMORY = "This host has no memory left for another environment"
 _RESPONDED_GRACE_S = 0.005
 """How long an invoke waits for an environment that has just answered, before a new one is started for it."""
 
@@ -41,14 +47,25 @@ class ManagerStatistics:
 class LocalManager:
     """Leases environments of one worker."""
 
-    def __init__(self, worker: Worker, *, account_concurrency: int, idle_timeout_s: float) -> None:
+    def __init__(
+        self,
+        worker: Worker,
+        *,
+        account_concurrency: int,
+        idle_timeout_s: float,
+        maximum_age_s: float = math.inf,
+    ) -> None:
         self._worker = worker
         self._idle_timeout_s = idle_timeout_s
+        self._maximum_age_s = maximum_age_s
         self._counter = ConcurrencyCounter(account_concurrency)
         self._requests = RequestRates(account_concurrency)
         self._scaling = ScalingRates()
+        self._provisioning = ScalingRates(PROVISIONING_PER_S, PROVISIONING_PER_S)
+        self._provisions: dict[FunctionArn, Mapping[str, Sequence[tuple[Target, int]]]] = {}
         self._pools: dict[str, Pool] = {}
         self._pool_of: dict[EnvironmentId, Pool] = {}
+        self._born_s: dict[EnvironmentId, float] = {}
         self._busy: set[EnvironmentId] = set()
         self._assigned: set[EnvironmentId] = set()
         """Handed to a waiting invoke that has not come round to using it."""
@@ -75,10 +92,14 @@ class LocalManager:
         self, target: Target, request: InvokeRequest
     ) -> asyncio.Future[InvokeResult | ResponseStream] | None:
         pool = self._pools.get(target.pool_key)
-        if pool is None or not pool.idle:
+        if pool is None or not (pool.idle or pool.provision.idle):
             return None
-        self._counter.acquire(target.version.arn)
-        environment_id = pool.idle.popitem()[0]
+        if not request.is_event:
+            self.admit(target.version.arn)
+        environment_id = pool.provision.take_idle()
+        if environment_id is None:
+            self._counter.acquire(target.version.arn)
+            environment_id = pool.idle.popitem()[0]
         self._busy.add(environment_id)
         return self._worker.invoke(environment_id, request)
 
@@ -94,41 +115,94 @@ class LocalManager:
                     self._worker.stop(environment_id)
                 self._forget_if_empty(key, pool)
 
+    def provision(self, function: FunctionArn, wanted: Mapping[str, Sequence[tuple[Target, int]]]) -> None:
+        if not wanted and function not in self._provisions:
+            return
+        self._provisions[function] = wanted
+        if not wanted:
+            del self._provisions[function]
+        counts: Counter[str] = Counter()
+        for target, count in (share for shares in wanted.values() for share in shares):
+            counts[target.pool_key] += count
+            self._pools.setdefault(target.pool_key, Pool(target.version))
+        self._counter.provision(function, counts.total())
+        for key, pool in list(self._pools.items()):
+            if pool.version.arn == function:
+                pool.provision.requested = counts[key]
+                self._keep_provisioned(pool)
+                self._forget_if_empty(key, pool)
+
+    def allocation(self, function: FunctionArn) -> Allocation:
+        shares = self._provisions.get(function.unqualified, {}).get(str(function.qualifier), ())
+        provisions = [self._pools[target.pool_key].provision for target, _ in shares]
+        return Allocation(
+            allocated=sum(len(provision) for provision in provisions),
+            available=sum(len(provision.ready) for provision in provisions),
+            failure=next((provision.failure for provision in provisions if provision.failure), None),
+        )
+
     def statistics(self) -> ManagerStatistics:
         pools = self._pools.values()
         return ManagerStatistics(
-            idle=sum(len(pool.idle) for pool in pools),
+            idle=sum(len(pool.idle) + pool.provision.idle for pool in pools),
             busy=len(self._busy),
-            starting=sum(len(pool.starting) for pool in pools),
+            starting=sum(len(pool.starting) + len(pool.provision.starting) for pool in pools),
             waiting=sum(len(pool.waiters) for pool in pools),
         )
 
     # What the worker tells -----------------------------------------------------------------------------------------
 
-    def environment_settled(self, environment_id: EnvironmentId) -> None:
+    def environment_settled(self, environment_id: EnvironmentId, *, is_warm: bool = True) -> None:
         if environment_id in self._assigned:
             return  # it was reset while idle: whoever it is assigned to will find it cold
         pool = self._pool_of[environment_id]
         self._release(environment_id, pool)
-        waiter = pool.next_waiter()
-        if waiter is not None:
-            pool.idle.pop(environment_id, None)
+        pool.idle.pop(environment_id, None)
+        if not self._may_serve_again(environment_id, pool, is_warm):
+            self._worker.stop(environment_id)
+            self._start_if_needed(pool)
+        elif (waiter := pool.next_waiter()) is not None:
             self._assigned.add(environment_id)
             waiter.set_result(environment_id)
+        elif environment_id in pool.provision:
+            pool.provision.rest(environment_id)
         elif pool.is_retired:
             self._worker.stop(environment_id)
         else:
             pool.idle[environment_id] = Idle(environment_id, time.monotonic(), pool.version.memory_mib)
+
+    def _may_serve_again(self, environment_id: EnvironmentId, pool: Pool, is_warm: bool) -> bool:
+        provision = pool.provision
+        if environment_id not in provision:
+            return time.monotonic() - self._born_s[environment_id] < self._maximum_age_s
+        if is_warm:
+            provision.add_ready(environment_id)
+            if not provision.is_surplus(environment_id):
+                if len(provision) > provision.requested:  # it has come to take the place of another one
+                    self._stop_surplus(pool)
+                return True
+        elif environment_id in provision.starting:
+            provision.fail(INIT_FAILED, time.monotonic())
+        provision.remove(environment_id)
+        self._keep_provisioned(pool)
+        return False
 
     def environment_responded(self, environment_id: EnvironmentId) -> None:
         self._pool_of[environment_id].responded.add(environment_id)
 
     def environment_gone(self, environment_id: EnvironmentId, error: PlatformError | None) -> None:
         pool = self._pool_of.pop(environment_id)
+        is_awaited = environment_id in pool.starting
+        del self._born_s[environment_id]
         self._assigned.discard(environment_id)
         self._release(environment_id, pool)
         pool.idle.pop(environment_id, None)
-        if error is not None:
+        if environment_id in pool.provision:
+            if error is not None:
+                pool.provision.fail(str(error), time.monotonic())
+            pool.provision.remove(environment_id)
+            self._keep_provisioned(pool)
+        elif error is not None and is_awaited:
             waiter = pool.next_waiter()
             if waiter is not None:
                 waiter.set_exception(error)
@@ -139,29 +213,34 @@ class LocalManager:
         pool.responded.discard(environment_id)
         if environment_id in self._busy:
             self._busy.discard(environment_id)
-            self._counter.release(pool.version.arn)
+            if environment_id not in pool.provision:
+                self._counter.release(pool.version.arn)
 
     # Leasing ---------------------------------------------------------------------------------------------------------
 
     async def _acquire(self, target: Target) -> EnvironmentId:
-        function = target.version.arn
-        self._counter.acquire(function)
-        try:
-            environment_id = await self._assign(target)
-        except BaseException:
-            self._counter.release(function)
-            raise
-        self._busy.add(environment_id)
-        return environment_id
-
-    async def _assign(self, target: Target) -> EnvironmentId:
         pool = self._pools.get(target.pool_key)
         if pool is None:
             pool = self._pools[target.pool_key] = Pool(target.version)
-        environment_id = pool.take_idle()
-        if environment_id is not None:
-            return environment_id
-        return await self._wait(pool)
+        environment_id = pool.provision.take_idle()
+        if environment_id is None:
+            environment_id = await self._acquire_on_demand(pool)
+        self._busy.add(environment_id)
+        return environment_id
+
+    async def _acquire_on_demand(self, pool: Pool) -> EnvironmentId:
+        function = pool.version.arn
+        self._counter.acquire(function)
+        try:
+            environment_id = pool.take_idle()
+            if environment_id is None:
+                environment_id = await self._wait(pool)
+        except BaseException:
+            self._counter.release(function)
+            raise
+        if environment_id in pool.provision:  # it has become free before one on demand was there
+            self._counter.release(function)
+        return environment_id
 
     async def _wait(self, pool: Pool) -> EnvironmentId:
         loop = asyncio.get_running_loop()
@@ -194,9 +273,12 @@ class LocalManager:
 
     def _start(self, pool: Pool) -> None:
         self._scaling.admit(pool.version.arn, time.monotonic())
+        pool.starting.add(self._make(pool, InitializationType.ON_DEMAND))
+
+    def _make(self, pool: Pool, initialization_type: InitializationType) -> EnvironmentId:
         placement = place(
             available_mib=self._worker.memory_available_mib(),
-            starting=sum(len(one.starting) for one in self._pools.values()),
+            starting=sum(len(one.starting) + len(one.provision.starting) for one in self._pools.values()),
             memory_mib=pool.version.memory_mib,
             idle=(idle for one in self._pools.values() for idle in one.idle.values()),
         )
@@ -205,9 +287,32 @@ class LocalManager:
         if not placement.is_admitted:
             log.warning("manager.no_room", extra={"memory_mib": pool.version.memory_mib})
             raise throttled("ConcurrentInvocationLimitExceeded", retry_after_s=1.0)
-        environment_id = self._worker.start(pool.version)
-        pool.starting.add(environment_id)
+        environment_id = self._worker.start(pool.version, initialization_type)
         self._pool_of[environment_id] = pool
+        self._born_s[environment_id] = time.monotonic()
+        return environment_id
+
+    # Keeping provisioned ---------------------------------------------------------------------------------------------
+
+    def _keep_provisioned(self, pool: Pool) -> None:
+        """Have as many as are requested, as fast as may be; the rest is for the next time."""
+        self._stop_surplus(pool)
+        now_s = time.monotonic()
+        for _ in range(pool.provision.missing(now_s)):
+            try:
+                self._provisioning.admit(pool.version.arn, now_s)
+            except TooManyRequests:
+                return
+            try:
+                environment_id = self._make(pool, InitializationType.PROVISIONED_CONCURRENCY)
+            except TooManyRequests:
+                pool.provision.fail(_NO_MEMORY, now_s)
+                return
+            pool.provision.add_starting(environment_id)
+
+    def _stop_surplus(self, pool: Pool) -> None:
+        for environment_id in pool.provision.take_surplus():
+            self._worker.stop(environment_id)
 
     # Letting go ------------------------------------------------------------------------------------------------------
 
@@ -216,11 +321,15 @@ class LocalManager:
             await asyncio.sleep(min(1.0, max(0.05, self._idle_timeout_s / 4)))
             now_s = time.monotonic()
             for key, pool in list(self._pools.items()):
+                for idle in worn_out(pool.idle.values(), self._born_s, now_s=now_s, maximum_age_s=self._maximum_age_s):
+                    self._let_go(idle, reason="age")
+                pool.provision.wear_out(self._born_s, born_before_s=now_s - self._maximum_age_s)
+                self._keep_provisioned(pool)
                 for idle in expired(pool.idle.values(), now_s=now_s, timeout_s=self._idle_timeout_s):
                     self._let_go(idle, reason="idle")
                 self._forget_if_empty(key, pool)
-            self._requests.prune(now_s)
-            self._scaling.prune(now_s)
+            for rates in (self._requests, self._scaling, self._provisioning):
+                rates.prune(now_s)
 
     def _let_go(self, idle: Idle, *, reason: str) -> None:
         log.debug("environment.let_go", extra={"environment_id": idle.environment_id, "reason": reason})

@@ -7,6 +7,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from lambent.manager.keep_alive import Idle
+from lambent.manager.provision import Provision
 from lambent.model.function import FunctionVersion
 from lambent.model.invocation import EnvironmentId
 
@@ -21,6 +22,8 @@ class Pool:
     starting: set[EnvironmentId] = field(default_factory=set)
     responded: set[EnvironmentId] = field(default_factory=set)
     """Environments whose caller has its answer and whose runtime is about to ask for more."""
+    provision: Provision = field(default_factory=Provision)
+    """Environments that are not among the others, unless an invoke that waits gets one."""
     is_retired: bool = False
 
     def take_idle(self) -> EnvironmentId | None:
@@ -45,4 +48,4 @@ class Pool:
 
     @property
     def is_empty(self) -> bool:
-        return not (self.idle or self.waiters or self.starting or self.responded)
+        return not (self.idle or self.waiters or self.starting or self.responded or self.provision.requested)

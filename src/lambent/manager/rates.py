@@ -15,6 +15,8 @@ from lambent.model.errors import TooManyRequests
 REQUESTS_PER_CONCURRENCY = 10
 SCALING_CAPACITY = 1_000
 SCALING_PER_S = 100.0
+PROVISIONING_PER_S = 100.0
+"""6,000 environments a minute and function."""
 
 Key = TypeVar("Key")
 
@@ -80,7 +82,9 @@ class RequestRates:
 class ScalingRates:
     """Lets functions add environments, or refuses those beyond the rate."""
 
-    def __init__(self) -> None:
+    def __init__(self, capacity: float = SCALING_CAPACITY, per_s: float = SCALING_PER_S) -> None:
+        self._capacity = capacity
+        self._per_s = per_s
         self._functions: _Buckets[FunctionArn] = _Buckets()
 
     def admit(self, function: FunctionArn, now_s: float) -> None:
@@ -89,7 +93,7 @@ class ScalingRates:
         Raises:
             TooManyRequests: it has added too many of late.
         """
-        wait_s = self._functions.take(function, SCALING_CAPACITY, SCALING_PER_S, now_s)
+        wait_s = self._functions.take(function, self._capacity, self._per_s, now_s)
         if wait_s:
             raise throttled("FunctionInvocationRateLimitExceeded", retry_after_s=wait_s)
 

@@ -14,6 +14,7 @@ from lambent.model.arn import LATEST, FunctionArn
 from lambent.model.event_invoke import EventInvokeConfig
 from lambent.model.function_url import FunctionUrlConfig
 from lambent.model.layer import LayerReference
+from lambent.model.provisioned import ProvisionedConcurrency
 
 
 class State(StrEnum):
@@ -149,6 +150,8 @@ class FunctionRecord:
     versions: tuple[int, ...] = ()
     aliases: Mapping[str, Alias] = field(default_factory=dict)
     reserved_concurrency: int | None = None
+    provisioned: Mapping[str, ProvisionedConcurrency] = field(default_factory=dict)
+    """By qualifier: a version's number or an alias."""
     tags: Mapping[str, str] = field(default_factory=dict)
     event_invoke_configs: Mapping[str, EventInvokeConfig] = field(default_factory=dict)
     """By qualifier: `$LATEST`, a version's number or an alias."""

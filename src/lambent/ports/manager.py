@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from lambent.model.arn import FunctionArn
 from lambent.model.invocation import InvokeRequest, InvokeResult, Target
+from lambent.model.provisioned import Allocation
 from lambent.model.response_stream import ResponseStream
 
 
@@ -52,6 +53,14 @@ class Manager(Protocol):
 
     def reserve(self, function: FunctionArn, concurrency: int | None) -> None:
         """Note the reserved concurrency of an unqualified function; None for none."""
+        ...
+
+    def provision(self, function: FunctionArn, wanted: Mapping[str, Sequence[tuple[Target, int]]]) -> None:
+        """Note what an unqualified function is to have initialised ahead: by qualifier, how many of which targets."""
+        ...
+
+    def allocation(self, function: FunctionArn) -> Allocation:
+        """How far that has come for a qualified function."""
         ...
 
     def retire(self, function: FunctionArn, *, keep: Collection[str]) -> None:

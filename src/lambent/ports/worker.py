@@ -6,6 +6,7 @@ import asyncio
 from typing import Protocol
 
 from lambent.model.errors import PlatformError
+from lambent.model.events import InitializationType
 from lambent.model.function import FunctionVersion
 from lambent.model.invocation import EnvironmentId, InvokeRequest, InvokeResult
 from lambent.model.response_stream import ResponseStream
@@ -14,8 +15,8 @@ from lambent.model.response_stream import ResponseStream
 class WorkerListener(Protocol):
     """What a worker tells its manager. Called in the event loop; must return at once."""
 
-    def environment_settled(self, environment_id: EnvironmentId) -> None:
-        """The environment waits for its next invocation."""
+    def environment_settled(self, environment_id: EnvironmentId, *, is_warm: bool = True) -> None:
+        """The environment waits for its next invocation: warm, or yet to be initialised in it."""
         ...
 
     def environment_responded(self, environment_id: EnvironmentId) -> None:
@@ -30,7 +31,9 @@ class WorkerListener(Protocol):
 class Worker(Protocol):
     def listen(self, listener: WorkerListener) -> None: ...
 
-    def start(self, version: FunctionVersion) -> EnvironmentId:
+    def start(
+        self, version: FunctionVersion, initialization_type: InitializationType = InitializationType.ON_DEMAND
+    ) -> EnvironmentId:
         """Begin the Init of a new environment and return its id at once; the listener hears how it went."""
         ...
 

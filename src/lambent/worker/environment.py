@@ -18,7 +18,6 @@ from lambent.model.errors import FunctionError, PlatformError
 from lambent.model.events import Phase, ShutdownReason, Status
 from lambent.model.function import FunctionVersion
 from lambent.model.invocation import EnvironmentId, InvokeRequest, InvokeResult
-from lambent.model.limits import INIT_TIMEOUT_S
 from lambent.model.response_stream import ResponseStream
 from lambent.worker import lifecycle as life
 from lambent.worker.extensions_api import ExtensionsApi
@@ -46,7 +45,8 @@ class Notices:
     """What the worker wants to hear of an environment."""
 
     responded: Callable[[EnvironmentId], None]
-    settled: Callable[[EnvironmentId], None]
+    settled: Callable[[EnvironmentId, bool], None]
+    """Told whether it is warm."""
     gone: Callable[[EnvironmentId], None]
 
 
@@ -111,7 +111,7 @@ class Environment:
     def begin(self, *, started: float) -> None:
         """Enter Init: what the first generation is started with was started with the sandbox."""
         self._reporter.init_started(Phase.INIT, started=started)
-        self._set_timer(INIT_TIMEOUT_S, life.InitDeadlinePassed())
+        self._set_timer(self._reporter.init_timeout_s, life.InitDeadlinePassed())
         self._start_generation()
 
     def invoke(self, request: InvokeRequest) -> asyncio.Future[InvokeResult | ResponseStream]:
@@ -307,7 +307,7 @@ class Environment:
     def _settle(self) -> None:
         if self.state is State.READY:
             self._freezer = self._loop.call_later(FREEZE_AFTER_S, self._freeze)
-        self._notices.settled(self.id)
+        self._notices.settled(self.id, self.state is State.READY)
 
     # Chores: what takes time, one after the other ------------------------------------------------------------------
 

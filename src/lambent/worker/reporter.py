@@ -22,7 +22,7 @@ from lambent.model.events import (
 )
 from lambent.model.function import FunctionVersion
 from lambent.model.invocation import InvokeRequest
-from lambent.model.limits import INIT_TIMEOUT_S
+from lambent.model.limits import INIT_TIMEOUT_S, PROVISIONED_INIT_TIMEOUT_S
 from lambent.ports.telemetry import LogStream
 from lambent.worker.extensions import Extension
 from lambent.worker.invocation import Invocation
@@ -31,7 +31,6 @@ from lambent.worker.outcomes import failure_line, failure_message, failure_paylo
 from lambent.worker.output import Output
 
 _MIB = 1024 * 1024
-_ON_DEMAND = InitializationType.ON_DEMAND
 
 
 class Reporter:
@@ -42,6 +41,7 @@ class Reporter:
         *,
         instance_id: str,
         version: FunctionVersion,
+        initialization_type: InitializationType,
         runtime_version: tuple[str, str] | None,
         stream: LogStream,
         outputs: Sequence[Output],
@@ -49,6 +49,8 @@ class Reporter:
     ) -> None:
         self._instance_id = instance_id
         self._version = version
+        self._initialization_type = initialization_type
+        self._is_on_demand = initialization_type is InitializationType.ON_DEMAND
         self._runtime_version = runtime_version
         self._stream = stream
         self._outputs = outputs
@@ -56,6 +58,11 @@ class Reporter:
         self._init_started = 0.0
         self._init_duration_ms: float | None = None
         self._phase = Phase.INIT
+
+    @property
+    def init_timeout_s(self) -> float:
+        """How long the first Init may take; nobody waits for one that is made ahead."""
+        return INIT_TIMEOUT_S if self._is_on_demand else max(PROVISIONED_INIT_TIMEOUT_S, self._version.timeout_s)
 
     def init_started(self, phase: Phase, *, started: float) -> None:
         """`started` is of the performance clock: the cold start may have begun before this environment existed."""
@@ -65,7 +72,7 @@ class Reporter:
             InitStart(
                 time=time.time(),
                 phase=phase,
-                initialization_type=_ON_DEMAND,
+                initialization_type=self._initialization_type,
                 runtime_version=name,
                 runtime_version_arn=arn,
                 function_name=self._version.name,
@@ -80,8 +87,8 @@ class Reporter:
         phase, status, error_type = self._phase, end.status, end.error_type
         duration_ms = (time.perf_counter() - self._init_started) * 1000
         if phase is Phase.INIT and status is Status.TIMEOUT:
-            duration_ms = INIT_TIMEOUT_S * 1000
-        if phase is Phase.INIT and status is Status.SUCCESS:
+            duration_ms = self.init_timeout_s * 1000
+        if phase is Phase.INIT and status is Status.SUCCESS and self._is_on_demand:
             self._init_duration_ms = duration_ms
         self._drain_outputs()
         now = time.time()
@@ -90,13 +97,19 @@ class Reporter:
                 ExtensionInit(time=now, name=one.name, state=one.state, events=one.events, error_type=one.error_type)
             )
         self._stream.emit(
-            InitRuntimeDone(time=now, phase=phase, initialization_type=_ON_DEMAND, status=status, error_type=error_type)
+            InitRuntimeDone(
+                time=now,
+                phase=phase,
+                initialization_type=self._initialization_type,
+                status=status,
+                error_type=error_type,
+            )
         )
         self._stream.emit(
             InitReport(
                 time=now,
                 phase=phase,
-                initialization_type=_ON_DEMAND,
+                initialization_type=self._initialization_type,
                 status=status,
                 duration_ms=duration_ms,
                 error_type=error_type,

@@ -16,11 +16,12 @@ from typing import Self
 
 from lambent.http.server import Limits, Server
 from lambent.model.errors import FunctionError, PlatformError
+from lambent.model.events import InitializationType
 from lambent.model.function import FunctionVersion, LogFormat
 from lambent.model.invocation import EnvironmentId, InvokeRequest, InvokeResult
 from lambent.model.limits import INVOKE_RESPONSE_BYTES, MEMORY_MIB_PER_VCPU, PROCESSES, REQUEST_BYTES
 from lambent.model.response_stream import ResponseStream
-from lambent.ports.roles import RoleCredentials, RoleSessions
+from lambent.ports.roles import RoleSessions
 from lambent.ports.telemetry import Telemetry
 from lambent.ports.worker import WorkerListener
 from lambent.worker.aws_endpoint import AwsEndpoint
@@ -107,11 +108,13 @@ class LocalWorker:
     def listen(self, listener: WorkerListener) -> None:
         self._listener = listener
 
-    def start(self, version: FunctionVersion) -> EnvironmentId:
+    def start(
+        self, version: FunctionVersion, initialization_type: InitializationType = InitializationType.ON_DEMAND
+    ) -> EnvironmentId:
         environment_id = EnvironmentId(secrets.token_hex(16))
         self._ends[environment_id] = asyncio.Event()
-        task = asyncio.get_running_loop().create_task(self._live(environment_id, version, time.perf_counter()))
-        self._lives[environment_id] = task
+        life = self._live(environment_id, version, initialization_type, time.perf_counter())
+        self._lives[environment_id] = asyncio.get_running_loop().create_task(life)
         return environment_id
 
     def invoke(
@@ -149,11 +152,17 @@ class LocalWorker:
 
     # The life of an environment, from its sandbox to its end -------------------------------------------------------
 
-    async def _live(self, environment_id: EnvironmentId, version: FunctionVersion, started: float) -> None:
+    async def _live(
+        self,
+        environment_id: EnvironmentId,
+        version: FunctionVersion,
+        initialization_type: InitializationType,
+        started: float,
+    ) -> None:
         error: PlatformError | None = None
         try:
             async with AsyncExitStack() as stack:
-                environment = await self._make(stack, environment_id, version)
+                environment = await self._make(stack, environment_id, version, initialization_type)
                 self._environments[environment_id] = environment
                 environment.begin(started=started)
                 await self._ends[environment_id].wait()
@@ -169,7 +178,11 @@ class LocalWorker:
                 self._listener.environment_gone(environment_id, error)
 
     async def _make(
-        self, stack: AsyncExitStack, environment_id: EnvironmentId, version: FunctionVersion
+        self,
+        stack: AsyncExitStack,
+        environment_id: EnvironmentId,
+        version: FunctionVersion,
+        initialization_type: InitializationType,
     ) -> Environment:
         code_dir, layer_dirs = await self._code_of(version, stack)
         stream_name = _stream_name(version, environment_id)
@@ -177,8 +190,15 @@ class LocalWorker:
         names = external_extensions(layer_dirs)
         zygote = await self._nursery.zygote_for(version, interpreter, code_dir, layer_dirs)
         credentials = await self._role_sessions.issue_role_session(version.role, version.arn)
+        variables = runtime_variables(
+            version,
+            log_stream=stream_name,
+            runtime_api="127.0.0.1:9001",
+            credentials=credentials,
+            initialization_type=initialization_type,
+        )
         launch, plan = self._plan(
-            environment_id, version, code_dir, layer_dirs, names, interpreter, zygote, stream_name, credentials
+            environment_id, version, code_dir, layer_dirs, names, interpreter, zygote, dict(variables)
         )
         sandbox = await self._sandboxes.create(plan)
         stream = EventStream(self._telemetry.open(version, stream_name))
@@ -203,6 +223,7 @@ class LocalWorker:
             reporter=Reporter(
                 instance_id=environment_id,
                 version=version,
+                initialization_type=initialization_type,
                 runtime_version=runtime_label,
                 stream=stream,
                 outputs=outputs,
@@ -236,17 +257,8 @@ class LocalWorker:
         extension_names: Sequence[str],
         interpreter: Interpreter | Missing | None,
         zygote: str | None,
-        stream_name: str,
-        credentials: RoleCredentials,
+        variables: dict[str, str],
     ) -> tuple[Launch, SandboxPlan]:
-        variables = dict(
-            runtime_variables(
-                version,
-                log_stream=stream_name,
-                runtime_api="127.0.0.1:9001",
-                credentials=credentials,
-            )
-        )
         process: ProcessPlan | FunctionError
         match interpreter:
             case Interpreter():
@@ -292,9 +304,9 @@ class LocalWorker:
         if self._listener is not None:
             self._listener.environment_responded(environment_id)
 
-    def _settled(self, environment_id: EnvironmentId) -> None:
+    def _settled(self, environment_id: EnvironmentId, is_warm: bool) -> None:
         if self._listener is not None:
-            self._listener.environment_settled(environment_id)
+            self._listener.environment_settled(environment_id, is_warm=is_warm)
 
     def _gone(self, environment_id: EnvironmentId) -> None:
         self._ends[environment_id].set()

@@ -1,0 +1,109 @@
+"""Provisioned concurrency from the API to the environments: no init is seen by whoever finds one of them."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lambent.testing.service import RunningService, deploy, running_service
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="real sandboxes are tested as root")
+
+Function = Callable[..., str]
+
+SLOW_INIT = """
+import os, time
+time.sleep(2)
+def handler(event, context):
+    time.sleep(event or 0)
+    return os.environ["AWS_LAMBDA_INITIALIZATION_TYPE"]
+"""
+FAILING_INIT = """
+import os
+if os.environ["AWS_LAMBDA_FUNCTION_VERSION"] == "1":
+    raise ValueError("no")
+def handler(event, context): ...
+"""
+
+
+def provision(client: Any, name: str, qualifier: str, count: int) -> Any:
+    return client.put_provisioned_concurrency_config(
+        FunctionName=name, Qualifier=qualifier, ProvisionedConcurrentExecutions=count
+    )
+
+
+def wait_for(client: Any, name: str, qualifier: str, status: str, timeout_s: float = 60.0) -> Any:
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        found = client.get_provisioned_concurrency_config(FunctionName=name, Qualifier=qualifier)
+        if found["Status"] == status:
+            return found
+        time.sleep(0.05)
+    raise AssertionError(found)
+
+
+def log_of(response: Any) -> str:
+    return base64.b64decode(response["LogResult"]).decode()
+
+
+def test_twenty_first_calls_at_once_see_no_init_and_the_next_one_does(client: Any, function: Function) -> None:
+    name = function(SLOW_INIT, Publish=True, Timeout=30)
+    asked = provision(client, name, "1", 20)
+    assert (asked["Status"], asked["AllocatedProvisionedConcurrentExecutions"]) == ("IN_PROGRESS", 0)
+    found = wait_for(client, name, "1", "READY")
+    assert found["AvailableProvisionedConcurrentExecutions"] == 20
+
+    def call(_: int) -> Any:
+        return client.invoke(FunctionName=name, Qualifier="1", Payload=b"3", LogType="Tail")
+
+    with ThreadPoolExecutor(21) as pool:
+        responses = list(pool.map(call, range(21)))
+
+    kinds = sorted(json.load(response["Payload"]) for response in responses)
+    assert kinds == ["on-demand", *["provisioned-concurrency"] * 20]
+    logs = [log_of(response) for response in responses]
+    assert sum("Init Duration" in log.partition("\nREPORT")[2] for log in logs) == 1
+    made_ahead = re.compile(r"INIT_REPORT Init Duration: [2-9]\d{3,}\.\d\d ms\tPhase: init\n")
+    assert sum(made_ahead.search(log) is not None for log in logs) == 20
+
+
+def test_a_failing_init_is_told_and_a_good_version_is_ready_after_it(client: Any, function: Function) -> None:
+    name = function(FAILING_INIT, Publish=True)
+    client.update_function_configuration(FunctionName=name, Description="2")
+    client.get_waiter("function_updated_v2").wait(FunctionName=name, WaiterConfig={"Delay": 0.05})
+    client.publish_version(FunctionName=name)
+    client.create_alias(FunctionName=name, Name="live", FunctionVersion="1")
+    provision(client, name, "live", 1)
+
+    failed = wait_for(client, name, "live", "FAILED")
+    assert failed["StatusReason"] == "FUNCTION_ERROR_INIT_FAILURE"
+
+    client.update_alias(FunctionName=name, Name="live", FunctionVersion="2")
+    assert wait_for(client, name, "live", "READY")["AvailableProvisionedConcurrentExecutions"] == 1
+
+
+def test_provisioned_concurrency_survives_the_server(tmp_path: Path) -> None:
+    code = "import os\ndef handler(event, context): return os.environ['AWS_LAMBDA_INITIALIZATION_TYPE']"
+    with running_service(tmp_path / "data", "--egress", "none") as service:
+        client = service.client()
+        deploy(client, "f", code, Publish=True)
+        provision(client, "f", "1", 2)
+        wait_for(client, "f", "1", "READY")
+    with running_service(tmp_path / "data", "--egress", "none") as again:
+        client = again.client()
+        wait_for(client, "f", "1", "READY")
+        assert invoked(again, "1") == "provisioned-concurrency"
+        assert invoked(again, "$LATEST") == "on-demand"
+
+
+def invoked(service: RunningService, qualifier: str) -> Any:
+    return json.load(service.client().invoke(FunctionName="f", Qualifier=qualifier)["Payload"])
