@@ -325,7 +325,6 @@ def test_policies_are_tagged_and_not_made_twice(iam: Any) -> None:
         (allow(Condition={"Equals": {"a": "b"}}), "Syntax errors in policy."),
         (allow(Other=1), "Syntax errors in policy."),
         (policy(Version="2012"), "The policy must contain a valid version string"),
-        (policy(Version="2008-10-17"), "Policy document must be version 2012-10-17 or greater."),
         (allow(Principal="*"), "Policy document should not specify a principal."),
         (policy({"Effect": "Allow", "Resource": "*"}), "Policy statement must contain actions."),
         (policy({"Effect": "Allow", "Action": "s3:*"}), "Policy statement must contain resources."),
@@ -362,6 +361,16 @@ def test_what_is_no_trust_policy_is_refused(iam: Any, role: str, document: str, 
     assert refused(iam.create_role, RoleName="new", AssumeRolePolicyDocument=document) == expected
     assert refused(iam.update_assume_role_policy, RoleName=role, PolicyDocument=document) == expected
     assert [one["RoleName"] for one in iam.list_roles()["Roles"]] == [role]
+
+
+def test_only_inline_policies_may_be_of_the_older_version(iam: Any, role: str) -> None:
+    older = json.dumps({"Statement": {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}})
+
+    iam.put_role_policy(RoleName=role, PolicyName="p", PolicyDocument=older)
+    assert refused(iam.create_policy, PolicyName="p", PolicyDocument=older) == (
+        "MalformedPolicyDocument",
+        "Policy document must be version 2012-10-17 or greater.",
+    )
 
 
 def test_documents_have_a_size(iam: Any, role: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any  # Any: botocore's clients are made at run time and have no types
@@ -15,6 +16,9 @@ from lambent.cli.default_role import default_role
 from lambent.cli.failure import ExitStatus, Failure
 from lambent.cli.output import messages, print_json
 from lambent.cli.package import Entry, find_entry, make_package, name_of
+from lambent.cli.stack.deployment import delete_stack, deploy_stack
+from lambent.cli.stack.parameters import given_parameters
+from lambent.cli.stack.template import is_template
 from lambent.cli.upload import shown_upload
 
 _DEFAULT_PYTHON = "python3.12"
@@ -42,16 +46,19 @@ def deploy(
     timeout: int | None = None,
     env: Annotated[list[str] | None, Parameter(negative=())] = None,
     role: str | None = None,
+    parameter: Annotated[list[str] | None, Parameter(negative=())] = None,
+    delete: Annotated[bool, Parameter(negative=())] = False,
     server: Server = ANY_SERVER,
 ) -> None:
-    """Create or update a function from files, wait until it is active, and print its ARN.
+    """Create or update a function from files, wait until it is active, and print its ARN; or a stack from a template.
 
     Parameters
     ----------
     path:
-        A directory, a .zip, or a single file.
+        A directory, a .zip, a single file; or a SAM template, .yaml or .yml.
     name:
-        The function; without it, the name of the directory or file.
+        The function; without it, the name of the directory or file. Of a template: the stack; without it, the name of
+        the template's directory.
     handler:
         Where it begins, e.g. app.handler; without it, looked for in app, lambda_function, main, handler, index.
     runtime:
@@ -64,11 +71,36 @@ def deploy(
         KEY=VALUE for the function's environment; all of them together replace what it had. Repeatable.
     role:
         ARN of the role that it runs as; without it, one named lambda-role, made where there is none.
+    parameter:
+        KEY=VALUE for a parameter of the template. Repeatable.
+    delete:
+        Remove what the template was deployed as.
     """
+    of_function = {
+        "handler": handler,
+        "runtime": runtime,
+        "memory": memory,
+        "timeout": timeout,
+        "env": env,
+        "role": role,
+    }
+    of_stack = {"parameter": parameter, "delete": delete or None}
+    _require_absent(of_function if is_template(path) else of_stack, is_template(path))
+    if is_template(path):
+        act = delete_stack if delete else deploy_stack
+        act(server, path, name or name_of(path.resolve().parent), given_parameters(parameter or ()))
+        return
     package = make_package(path)
     settings = _settings(handler=handler, runtime=runtime, memory=memory, timeout=timeout, env=env, role=role)
     deployed = _deploy(server, name or name_of(path), package, settings)
     _show(deployed, as_json=server.as_json)
+
+
+def _require_absent(options: Mapping[str, object], is_of_template: bool) -> None:
+    given = [f"--{name}" for name, value in options.items() if value is not None]
+    if given:
+        rest = "a template says it itself" if is_of_template else "it is about templates"
+        raise Failure(f"{', '.join(given)} cannot be used here: {rest}", status=ExitStatus.USAGE)
 
 
 def _settings(

@@ -44,6 +44,13 @@ _ASSUMING = frozenset(
 )
 
 
+def check_managed_policy(text: str) -> None:
+    """As `check_identity_policy`; only documents of the newer version can be managed policies."""
+    check_identity_policy(text)
+    if json.loads(text).get("Version") != _VERSIONS[0]:
+        raise MalformedPolicyDocument("Policy document must be version 2012-10-17 or greater.")
+
+
 def check_identity_policy(text: str) -> None:
     """A document that says what its owner may do.
 
@@ -51,8 +58,6 @@ def check_identity_policy(text: str) -> None:
         MalformedPolicyDocument: it is none.
     """
     document = _read(text, _SYNTAX)
-    if document.get("Version") != _VERSIONS[0]:
-        raise MalformedPolicyDocument("Policy document must be version 2012-10-17 or greater.")
     for statement in _statements(document):
         if "Principal" in statement or "NotPrincipal" in statement:
             raise MalformedPolicyDocument("Policy document should not specify a principal.")

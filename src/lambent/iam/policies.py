@@ -7,7 +7,7 @@ from dataclasses import replace
 from urllib.parse import quote
 
 from lambent.iam import managed, requests, tags
-from lambent.iam.documents import check_identity_policy
+from lambent.iam.documents import check_managed_policy
 from lambent.iam.entities import Entities, Found
 from lambent.iam.errors import DeleteConflict, EntityAlreadyExists, LimitExceeded, NoSuchEntity
 from lambent.iam.identifiers import POLICY, new_id, parse_policy_arn
@@ -205,7 +205,7 @@ class Policies:
 
 
 def _check(document: str) -> None:
-    check_identity_policy(document)
+    check_managed_policy(document)
     if sum(not character.isspace() for character in document) > _CHARACTERS:
         raise LimitExceeded(f"Cannot exceed quota for PolicySize: {_CHARACTERS}")
 
