@@ -55,10 +55,12 @@ def deploy_stack(server: Server, path: Path, name: str, given: Mapping[str, str]
 
 
 def _apply(stack: Stack, scope: Scope, logical_id: str, resource: Mapping[str, Any]) -> Applied:
+    from botocore.exceptions import BotoCoreError, ClientError
+
     wanted = scope.resolve(resource.get("Properties", {}))
     try:
         return KINDS[resource["Type"]].apply(stack, logical_id, wanted)
-    except Exception as exc:
+    except (BotoCoreError, ClientError) as exc:
         failure = explain(exc)
         if failure is None:
             raise

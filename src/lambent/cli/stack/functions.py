@@ -109,8 +109,8 @@ def _holds(actual: Any, wanted: Any) -> bool:
     """Whether what is there is what is wanted; AWS adds members to structures, and leaves empty values out."""
     if not wanted:
         return not actual
-    if isinstance(wanted, Mapping) and isinstance(actual, Mapping) and wanted.keys() != {"Variables"}:
-        return all(_holds(actual.get(member), value) for member, value in wanted.items())
+    if isinstance(wanted, Mapping) and isinstance(actual or {}, Mapping) and wanted.keys() != {"Variables"}:
+        return all(_holds((actual or {}).get(member), value) for member, value in wanted.items())
     return bool(actual == wanted)
 
 

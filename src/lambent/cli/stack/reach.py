@@ -90,6 +90,8 @@ def _can_change(member: str) -> bool:
 
 
 def _is(mapping: Mapping[str, Any], member: str, value: Any) -> bool:
+    if member == "FunctionName":
+        return split_function(mapping["FunctionArn"]) == split_function(value)
     if member == "Enabled":
         return (mapping["State"] in ("Enabled", "Enabling", "Creating")) is bool(value)
     return bool(mapping.get(member) == value)
