@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from typing import Any
@@ -17,6 +18,7 @@ from botocore.exceptions import ClientError
 from moto.server import ThreadedMotoServer
 
 from lambent.http.server import Server
+from lambent.worker import aws_endpoint
 from lambent.worker.aws_endpoint import AwsEndpoint
 
 
@@ -92,6 +94,36 @@ async def test_what_is_lambents_own_goes_to_its_gateway(serve: Callable[..., Any
     ] == b"own:/_lambent/code/0/x"
     assert (await request(f"{url}/_lambent/environments", authorization=scope("lambda")))[0] == 404
     assert upstream.requests == []
+
+
+async def test_what_is_large_reaches_the_gateway_whole_as_far_as_there_is_room(
+    serve: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(aws_endpoint, "_ROOM_BYTES", 1_000_000)
+    url = await serve()
+
+    answers = await asyncio.gather(
+        *(request(f"{url}/x", body=bytes(600_000), authorization=scope("lambda")) for _ in range(4))
+    )
+    assert [(status, len(body)) for status, body, _ in answers] == [(200, 600_006)] * 4
+    monkeypatch.setattr(aws_endpoint, "_LARGEST_BYTES", 500_000)
+    status, body, _ = await request(f"{url}/x", body=bytes(600_000), authorization=scope("lambda"))
+    assert (status, json.loads(body)) == (413, {"message": "At most 500000 bytes can be sent"})
+
+
+@pytest.mark.parametrize(
+    ("framing", "status"), [("content-length: 600000", b"408"), ("transfer-encoding: chunked", b"411")]
+)
+async def test_a_large_request_must_arrive_and_tell_its_length(
+    serve: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, framing: str, status: bytes
+) -> None:
+    monkeypatch.setattr(aws_endpoint, "_COLLECTING_S", 0.05)
+    host, _, port = (await serve()).removeprefix("http://").partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(f"POST /x HTTP/1.1\r\nhost: h\r\nauthorization: {scope('lambda')}\r\n{framing}\r\n\r\n1".encode())
+
+    assert (await reader.readline()).split()[1] == status
+    writer.close()
 
 
 async def test_all_else_is_passed_on_as_it_came(serve: Callable[..., Any], upstream: Upstream) -> None:

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from types import TracebackType
 from typing import Self
 
 from lambent.http.exchange import BodyWriter, Exchange, Handler
 from lambent.http.streaming_client import Body, StreamedAnswer, StreamingClient
 from lambent.http.wire import Header
+from lambent.model.limits import REQUEST_BYTES
 from lambent.spec.scope import signed_service
 from lambent.worker.aws_refusals import refusal
 
@@ -30,6 +31,12 @@ _OF_THE_CONNECTION = frozenset((
     b"upgrade",
 ))  # fmt: skip
 """Headers about one hop only: each connection has its own (RFC 9110 §7.6.1)."""
+_SMALL_BYTES = 256 * 1024
+"""A request to Lambent up to this size is read like any other."""
+_LARGEST_BYTES = 2 * REQUEST_BYTES
+_ROOM_BYTES = 2 * _LARGEST_BYTES
+"""What larger ones may hold while they arrive, those of all sandboxes together: else one could fill memory."""
+_COLLECTING_S = 60
 _OWN_PATH, _CODE_PATH = b"/_lambent/", b"/_lambent/code/"
 
 
@@ -43,6 +50,7 @@ class AwsEndpoint:
         self.own: Handler
         self._clients = {url: StreamingClient(url) for url in set(endpoints.values())}
         self._endpoints = dict(endpoints)
+        self._room = _Room(_ROOM_BYTES)
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
@@ -57,23 +65,52 @@ class AwsEndpoint:
         await self._stack.aclose()
 
     def streams(self, exchange: Exchange) -> bool:
-        """Whether a request's body is passed on while it arrives."""
-        return service_of(exchange) not in OWN_SERVICES
+        """Whether a request's body is read while it arrives: what is passed on, and what is large."""
+        if service_of(exchange) not in OWN_SERVICES or exchange.header(b"transfer-encoding") is not None:
+            return True
+        return (_length(exchange.headers) or 0) > _SMALL_BYTES
 
     def handle(self, exchange: Exchange) -> None:
         """The HTTP server's handler."""
         service = service_of(exchange)
         if exchange.path.startswith(_OWN_PATH) and not exchange.path.startswith(_CODE_PATH):
             _refuse(exchange, service, 404, "NotFound", "What Lambent tells of itself is not for functions")
-        elif service in OWN_SERVICES:
+        elif service in OWN_SERVICES and exchange.body_reader is None:
             self.own(exchange)
+        elif service in OWN_SERVICES:
+            self._begin(exchange, self._collect(exchange, service))
         elif (url := self._endpoints.get(service) or self._endpoints.get(ANY_SERVICE)) is None:
             _refuse(exchange, service, 400, "EndpointNotConfigured", _how_to_configure(service))
         else:
-            task = asyncio.get_running_loop().create_task(self._pass_on(exchange, service, url))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-            exchange.on_close(lambda: _cancel(task))
+            self._begin(exchange, self._pass_on(exchange, service, url))
+
+    def _begin(self, exchange: Exchange, work: Coroutine[None, None, None]) -> None:
+        """Do the work until the function is gone."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        exchange.on_close(lambda: _cancel(task))
+
+    async def _collect(self, exchange: Exchange, service: str) -> None:
+        """Give a large request to the gateway, which wants it whole; all that arrive at once share a fixed room."""
+        length = _length(exchange.headers)
+        if length is None:
+            _refuse(exchange, service, 411, "MissingContentLength", "A request to Lambent must tell its length")
+            return
+        if length > _LARGEST_BYTES:
+            text = f"At most {_LARGEST_BYTES} bytes can be sent"
+            _refuse(exchange, service, 413, "RequestEntityTooLargeException", text)
+            return
+        try:
+            async with asyncio.timeout(_COLLECTING_S), self._room.taken(length):
+                assert exchange.body_reader is not None
+                exchange.body = b"".join([piece async for piece in exchange.body_reader])
+        except TimeoutError:
+            _refuse(exchange, service, 408, "RequestTimeout", f"The request did not arrive within {_COLLECTING_S} s")
+        except ConnectionError:
+            pass  # the function has gone
+        else:
+            self.own(exchange)
 
     async def _pass_on(self, exchange: Exchange, service: str, url: str) -> None:
         client = self._clients[url]
@@ -98,6 +135,26 @@ class AwsEndpoint:
 
 def _cancel(task: asyncio.Task[None]) -> None:
     task.cancel()
+
+
+class _Room:
+    """So many bytes, for whoever takes some of them and gives them back."""
+
+    def __init__(self, size_bytes: int) -> None:
+        self._free_bytes = size_bytes
+        self._given_back = asyncio.Condition()
+
+    @asynccontextmanager
+    async def taken(self, size_bytes: int) -> AsyncIterator[None]:
+        async with self._given_back:
+            await self._given_back.wait_for(lambda: self._free_bytes >= size_bytes)
+            self._free_bytes -= size_bytes
+        try:
+            yield
+        finally:
+            async with self._given_back:
+                self._free_bytes += size_bytes
+                self._given_back.notify_all()
 
 
 def service_of(exchange: Exchange) -> str:

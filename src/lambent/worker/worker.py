@@ -19,7 +19,7 @@ from lambent.model.errors import FunctionError, PlatformError
 from lambent.model.events import InitializationType
 from lambent.model.function import FunctionVersion, LogFormat
 from lambent.model.invocation import EnvironmentId, InvokeRequest, InvokeResult
-from lambent.model.limits import INVOKE_RESPONSE_BYTES, MEMORY_MIB_PER_VCPU, PROCESSES, REQUEST_BYTES
+from lambent.model.limits import INVOKE_RESPONSE_BYTES, MEMORY_MIB_PER_VCPU, PROCESSES
 from lambent.model.response_stream import ResponseStream
 from lambent.ports.roles import RoleSessions
 from lambent.ports.telemetry import Telemetry
@@ -57,7 +57,7 @@ _RUNTIME_API_LIMITS = Limits(
 """A little above what a response may hold, so that one too large is answered in the Runtime API's own words."""
 
 
-_AWS_LIMITS = Limits(body_bytes=2 * REQUEST_BYTES, head_timeout_s=None, body_timeout_s=None, idle_timeout_s=None)
+_AWS_LIMITS = Limits(head_timeout_s=None, body_timeout_s=None, idle_timeout_s=None)
 """No times here either: a sandbox may be frozen at any moment."""
 
 
