@@ -326,7 +326,7 @@ class Connection(asyncio.Protocol):
     # Answering
 
     def send_answer(
-        self, exchange: Exchange, status: int, headers: Sequence[Header], body: bytes, may_wait: bool
+        self, exchange: Exchange, status: int, headers: Sequence[Header] | bytes, body: bytes, may_wait: bool
     ) -> None:
         carries_body = wire.has_body(status)
         framing = b"content-length: %d\r\n" % len(body) if carries_body else b""

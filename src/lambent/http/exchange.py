@@ -24,7 +24,7 @@ class Answering(Protocol):
     peer: Peer
 
     def send_answer(
-        self, exchange: Exchange, status: int, headers: Sequence[Header], body: bytes, may_wait: bool
+        self, exchange: Exchange, status: int, headers: Sequence[Header] | bytes, body: bytes, may_wait: bool
     ) -> None: ...
     def send_head(self, exchange: Exchange, status: int, headers: Sequence[Header], length: int | None) -> None: ...
     def send_chunk(self, exchange: Exchange, data: bytes) -> None: ...
@@ -90,9 +90,9 @@ class Exchange:
         return None
 
     def respond(
-        self, status: int, headers: Sequence[Header] = (), body: bytes = b"", *, may_wait: bool = False
+        self, status: int, headers: Sequence[Header] | bytes = (), body: bytes = b"", *, may_wait: bool = False
     ) -> None:
-        """Answer, exactly once; without effect when the peer has gone.
+        """Answer, exactly once; without effect when the peer has gone. Headers may be whole lines: see `wire.head`.
 
         With `may_wait` it travels together with the next answer, if the peer has sent its next request ahead.
 

@@ -45,12 +45,16 @@ def date_line() -> bytes:
     return _date[1]
 
 
-def head(first_line: bytes, headers: Sequence[Header], framing: bytes) -> bytes:
+def head(first_line: bytes, headers: Sequence[Header] | bytes, framing: bytes) -> bytes:
     """A whole head: its first line, the caller's headers, then `framing`, the lines that the engine alone decides on.
+
+    Headers given as bytes are whole lines, whose author answers for there being no line break in a value.
 
     Raises:
         ValueError: a header holds a line break, which would let its author write the rest of the message.
     """
+    if isinstance(headers, bytes):
+        return b"%b%b%b\r\n" % (first_line, headers, framing)
     lines = b"".join([b"%b: %b\r\n" % header for header in headers])
     if lines.count(b"\n") != len(headers) or lines.count(b"\r") != len(headers):
         raise ValueError(f"a header name or value holds a line break: {list(headers)!r}")

