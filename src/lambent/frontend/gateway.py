@@ -17,7 +17,6 @@ from lambent.frontend.local_api import LocalApi
 from lambent.frontend.services import find_service
 from lambent.frontend.stream_answers import send_pieces
 from lambent.http.server import Exchange
-from lambent.http.wire import Header
 from lambent.iam.authenticator import Caller
 from lambent.model.caller import CallerContext
 from lambent.model.errors import InvalidSignature, NotImplementedByLambent, RequestEntityTooLarge
@@ -166,6 +165,7 @@ class Gateway:
         if isinstance(body, bytes):
             reply.send((status, headers, body))
         else:
+            assert isinstance(headers, list)
             await reply.send_pieces((status, headers, body))
 
     async def _answer(self, call: _Call, request_id: str) -> Answer | StreamedAnswer:
@@ -201,8 +201,12 @@ class _Reply:
 
     def send(self, answer: Answer) -> None:
         status, headers, body = answer
+        name = self.request_id.encode()
         if not self._exchange.closed:
-            self._exchange.respond(status, self._named(headers), body)
+            if isinstance(headers, bytes):
+                self._exchange.respond(status, b"%bx-amzn-requestid: %b\r\n" % (headers, name), body)
+            else:
+                self._exchange.respond(status, [*headers, (b"x-amzn-requestid", name)], body)
 
     def send_result(self, running: asyncio.Future[InvokeResult | ResponseStream]) -> None:
         """Answer with the outcome of an invocation."""
@@ -220,11 +224,8 @@ class _Reply:
 
     async def send_pieces(self, answer: StreamedAnswer) -> None:
         status, headers, pieces = answer
-        await send_pieces(self._exchange, status, self._named(headers), pieces)
-
-    def _named(self, headers: list[Header]) -> list[Header]:
-        headers.append((b"x-amzn-requestid", self.request_id.encode()))
-        return headers
+        named = [*headers, (b"x-amzn-requestid", self.request_id.encode())]
+        await send_pieces(self._exchange, status, named, pieces)
 
 
 def _context(caller: Caller, headers: Mapping[str, str]) -> CallerContext:

@@ -31,7 +31,7 @@ from lambent.model.limits import (
 )
 from lambent.model.response_stream import ResponseStream
 
-Answer = tuple[int, list[tuple[bytes, bytes]], bytes]
+Answer = tuple[int, list[tuple[bytes, bytes]] | bytes, bytes]
 StreamedAnswer = tuple[int, list[tuple[bytes, bytes]], AsyncGenerator[bytes]]
 
 
@@ -187,17 +187,18 @@ def _request(
 
 
 def invoke_answer(result: InvokeResult) -> Answer:
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"x-amz-executed-version", result.executed_version.encode()),
-        (b"x-amzn-remapped-content-length", b"0"),
-        *_trace_header(result),
-    ]
+    lines = (
+        "content-type: application/json\r\n"
+        f"x-amz-executed-version: {result.executed_version}\r\n"
+        "x-amzn-remapped-content-length: 0\r\n"
+    )
+    if result.trace_id is not None:
+        lines += f"x-amzn-trace-id: {result.trace_id}\r\n"
     if result.function_error is not None:
-        headers.append((b"x-amz-function-error", result.function_error.encode()))
+        lines += f"x-amz-function-error: {result.function_error}\r\n"
     if result.log_tail is not None:
-        headers.append((b"x-amz-log-result", b64encode(result.log_tail)))
-    return 200, headers, result.payload
+        lines += f"x-amz-log-result: {b64encode(result.log_tail).decode()}\r\n"
+    return 200, lines.encode("latin-1", "replace"), result.payload
 
 
 def _trace_header(result: InvokeResult | ResponseStream) -> list[tuple[bytes, bytes]]:
