@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import zipfile
-from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from random import Random
@@ -34,6 +33,9 @@ def zipped(text: str) -> str:
         archive.writestr("app.py", text)
     return base64.b64encode(buffer.getvalue()).decode()
 
+
+TOLD = "told:"
+"""Begins a text that stands for what an answer has told: ids and ARNs that only the server can give out."""
 
 # What exists on the server under test, or could: drawn often, so that requests reach beyond the first check.
 KNOWN: Mapping[str, Sequence[Any]] = {
@@ -68,12 +70,18 @@ KNOWN: Mapping[str, Sequence[Any]] = {
     "Architectures": (["x86_64"],),
     "Layers": ([], [f"{ARN}:layer:layer:1"]),
     "Policy": ('{"Statement":{"Effect":"Deny","Principal":"*","Action":"lambda:*","Resource":"*"}}', "{}"),
-    "Marker": ("Zg==", "$LATEST", ""),
+    "Marker": (f"{TOLD}NextMarker", "Zg==", "$LATEST", ""),
     "InvocationType": ("DryRun", "RequestResponse", "Event"),
     "Payload": ("{}", '"text"', "{", ""),
     "EventSourceArn": (f"arn:aws:sqs:us-east-1:{ACCOUNT}:queue",),
-    "CodeSigningConfigArn": (f"{ARN}:code-signing-config:csc-" + "0" * 17,),
-    "RevisionId": (None, "00000000-0000-4000-8000-000000000000"),
+    "CodeSigningConfigArn": (
+        f"{TOLD}CodeSigningConfigArn",
+        f"{ARN}:code-signing-config:csc-" + "0" * 17,
+    ),
+    "UUID": (f"{TOLD}UUID",),
+    "Arn": (f"{TOLD}LayerVersionArn",),
+    "CodeSha256": (f"{TOLD}CodeSha256",),
+    "RevisionId": (None, f"{TOLD}RevisionId", "00000000-0000-4000-8000-000000000000"),
     "Publish": (True, False),
     "DryRun": (True, False),
 }
@@ -85,22 +93,6 @@ BARE = frozenset(("VpcConfig", "FileSystemConfigs", "TracingConfig", "DurableCon
     "CapacityProviderConfig", "RuntimeConfig", "AcceleratorConfig", "ImageConfig", "KMSKeyArn", "SourceKMSKeyArn",
     "SnapStart", "S3Bucket", "S3Key", "S3ObjectVersion", "S3ObjectStorageMode"))  # fmt: skip
 """Members that are refused by name as soon as they are there: drawn seldom, for they hide all the rest."""
-
-LEARNED: dict[str, deque[Any]] = defaultdict(lambda: deque(maxlen=8))
-"""What answers have told: ids and ARNs that only the server can give out."""
-
-
-def learn(answer: Mapping[str, Any]) -> None:
-    for name in ("UUID", "CodeSigningConfigArn", "LayerVersionArn", "RevisionId", "CodeSha256"):
-        if isinstance(told := answer.get(name), str):
-            LEARNED[name].append(told)
-    if isinstance(config := answer.get("CodeSigningConfig"), dict):
-        learn(config)
-    if "LayerVersionArn" in answer:
-        LEARNED["Arn"].append(answer["LayerVersionArn"])
-    if "NextMarker" in answer:
-        LEARNED["Marker"].append(answer["NextMarker"])
-
 
 UNICODE = ("", " ", "\x00", "ä", "\u2028", "🂡" * 70, "\ud800", "a\nb", "%2F", "../..", "a/b", "‮x", "𝔣", "١", "-0")
 WRONG = (0, -1, 1.5, 10**30, -(2**63), True, None, "", "text", [], [[]], {}, {"a": 1}, [None])
@@ -151,7 +143,7 @@ def structure(draw: Draw, dice: Random, shape: Shape) -> dict[str, Any]:
     for name, member in shape.members.items():
         odds = 0.01 if name in BARE else 0.9 if name in USUAL else 0.2
         if (name in shape.required_members or dice.random() < odds) and not member.serialization.get("eventstream"):
-            known = (*KNOWN.get(name, ()), *LEARNED[name]) if member.type_name != "structure" else ()
+            known = KNOWN.get(name, ()) if member.type_name != "structure" else ()
             value = dice.choice(known) if known and dice.random() < 0.9 else valid(draw, dice, member)
             if value is not None:
                 members[name] = value
@@ -251,3 +243,15 @@ def _beyond(shape: Shape) -> Iterator[Any]:
     if "enum" in shape.metadata:
         yield shape.metadata["enum"][0].lower()
     yield None
+
+
+def filled(value: Any, told: Callable[[str], str]) -> Any:
+    """The members with what was told in its place."""
+    match value:
+        case str() if value.startswith(TOLD):
+            return told(value.removeprefix(TOLD))
+        case dict():
+            return {key: filled(element, told) for key, element in value.items()}
+        case list():
+            return [filled(element, told) for element in value]
+    return value

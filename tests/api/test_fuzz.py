@@ -19,7 +19,7 @@ import botocore.exceptions
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from lambda_wire import Wire, WireAnswer, WireRequest, error_codes, lambda_model, operation_names, wire_request
-from request_strategies import FUNCTIONS, ROLE, Request, learn, requests
+from request_strategies import FUNCTIONS, ROLE, Request, filled, requests
 
 from lambent.frontend.operations import IMPLEMENTED
 from lambent.model.function import function_key
@@ -64,7 +64,16 @@ class Subject:
     log: Path
     codes: Counter[str] = field(default_factory=Counter)
     faults: dict[str, str] = field(default_factory=dict)
+    told: dict[str, str] = field(default_factory=dict)
     sent: int = 0
+
+    def learn(self, answer: dict[str, Any]) -> None:
+        """Keep every text of an answer by its member's name, for later requests to say."""
+        for name, value in answer.items():
+            if isinstance(value, dict):
+                self.learn(value)
+            elif isinstance(value, str):
+                self.told[name] = value
 
     def fingerprint(self) -> tuple[int, int]:
         """Changes with every write to the store."""
@@ -136,7 +145,7 @@ def check(subject: Subject, request: Request) -> None:
     if subject.sent % 10 == 0 and subject.planted() < len(FUNCTIONS):
         subject.plant()
     operation, members, mangle = request
-    wired = wire_request(operation, members)
+    wired = wire_request(operation, filled(members, lambda name: subject.told.get(name, name)))
     wired = replace(wired, body=mangle(wired.body))
     before = subject.fingerprint()
     answer = subject.wire.send(wired)
@@ -146,10 +155,11 @@ def check(subject: Subject, request: Request) -> None:
         check_answer(operation, wired, answer)
         if answer.status >= 400:
             assert subject.fingerprint() == before, "a refusal has written something"
-        elif wired.method != "GET":
+            return
+        if wired.method != "GET":
             subject.settle()
-            if operation not in PAYLOADS:
-                learn(answer.members)
+        if operation not in PAYLOADS:
+            subject.learn(answer.members)
     except AssertionError as error:
         found = f"{operation}: {error}"
         subject.faults.setdefault(
