@@ -100,3 +100,16 @@ def test_an_idle_environment_is_gone_after_the_idle_timeout(tmp_path: Path) -> N
             time.sleep(0.1)
         assert len(children_of(service.process.pid)) == 1, "only the sandbox daemon is left"
         assert payload(client.invoke(FunctionName="f")) != first
+
+
+def test_under_constant_traffic_environments_that_are_too_old_are_replaced_unnoticed(tmp_path: Path) -> None:
+    with running_service(tmp_path / "data", "--egress", "none", "--max-environment-age", "1") as service:
+        client = service.client()
+        deploy(client, "f", "def handler(event, context):\n    return context.log_stream_name\n")
+        seen: set[str] = set()
+        deadline = time.monotonic() + 30
+        while len(seen) < 3 and time.monotonic() < deadline:
+            response = client.invoke(FunctionName="f")
+            assert "FunctionError" not in response
+            seen.add(payload(response))
+        assert len(seen) == 3

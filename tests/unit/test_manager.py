@@ -243,6 +243,32 @@ async def test_retired_environments_are_stopped_when_they_come_back() -> None:
     assert worker.stopped == ["e0", "e1"]
 
 
+async def test_an_invoke_resolved_before_an_update_leaves_no_environment_behind() -> None:
+    worker = NotedWorker()
+    manager = make_manager(worker)
+    manager.retire(VERSION.arn, keep={"new"})
+
+    await invoked_once(manager, worker)
+
+    assert worker.stopped == ["e0"]
+
+
+async def test_a_pool_that_is_known_again_is_not_retired_any_more() -> None:
+    worker = NotedWorker()
+    manager = make_manager(worker)
+    manager.retire(VERSION.arn, keep={"new"})
+    task = asyncio.create_task(run(manager))
+    await until(lambda: bool(worker.started))
+    manager.retire(VERSION.arn, keep={TARGET.pool_key})
+    worker.settle(0)
+    await until(lambda: bool(worker.answers))
+    worker.answer(0)
+    await task
+    worker.settle(0)
+
+    assert worker.stopped == []
+
+
 async def test_idle_environments_are_let_go_after_the_idle_timeout() -> None:
     worker = NotedWorker()
     async with make_manager(worker, idle_timeout_s=0.0) as manager:

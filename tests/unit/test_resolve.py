@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 import pytest
@@ -21,6 +22,7 @@ from lambent.model.function import (
 )
 from lambent.model.provisioned import ProvisionedConcurrency
 from lambent.model.records import encode
+from lambent.ports.store import Entry
 
 ARN = FunctionArn("us-east-1", "000000000000", "f")
 LATEST = FunctionVersion(
@@ -204,3 +206,27 @@ async def test_a_version_that_is_not_active_yet_is_not_provisioned() -> None:
     pending = replace(LATEST, state=State.PENDING)
 
     assert await provisioned(replace(RECORD, latest=pending, provisioned={"1": config(1)})) == {"1": []}
+
+
+async def test_what_was_read_before_a_change_is_not_kept_beyond_it() -> None:
+    """A store in a cluster answers from afar: a record may change between its reading and its arrival."""
+
+    class SlowStore(MemoryStore):
+        async def get(self, key: str) -> Entry | None:
+            entry = await super().get(key)
+            if not is_read.is_set():
+                is_read.set()
+                await may_arrive.wait()
+            return entry
+
+    is_read, may_arrive, store = asyncio.Event(), asyncio.Event(), SlowStore()
+    await store.put(KEY, encode(RECORD))
+    resolver = Resolver(store, Changes())
+    store.watch("function/", resolver.forget)
+    before = asyncio.create_task(resolver.resolve(ARN))
+    await is_read.wait()
+    await store.put(KEY, encode(replace(RECORD, latest=replace(LATEST, memory_mib=999))))
+    may_arrive.set()
+
+    assert (await before).version.memory_mib == 128
+    assert (await resolver.resolve(ARN)).version.memory_mib == 999

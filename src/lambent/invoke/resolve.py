@@ -64,6 +64,7 @@ class Resolver:
         self._draw = draw
         self._cache: dict[FunctionArn, Target | _Split] = {}
         self._by_function: dict[FunctionArn, set[FunctionArn]] = {}
+        self._changes = 0
 
     async def resolve(self, function: FunctionArn) -> Target:
         """The version to run for this (perhaps qualified) function.
@@ -95,6 +96,7 @@ class Resolver:
 
     def forget(self, key: str) -> None:
         """Called for each change below `function/`: what was cached of that function is stale."""
+        self._changes += 1
         _, account, region, name = key.split("/")
         function = FunctionArn(region, account, name)
         for cached in self._by_function.pop(function, ()):
@@ -128,13 +130,15 @@ class Resolver:
         return provisions
 
     async def _look_up(self, function: FunctionArn) -> Target | _Split:
+        changes = self._changes
         entry = await self._store.get(function_key(function.account, function.region, function.name))
         if entry is None:
             raise _not_found(function)
         record = decode_function(entry.value)
         target = await self._target(record, function)
-        self._cache[function] = target
-        self._by_function.setdefault(function.unqualified, set()).add(function)
+        if changes == self._changes:  # else it may be stale already, and nobody would forget it again
+            self._cache[function] = target
+            self._by_function.setdefault(function.unqualified, set()).add(function)
         return target
 
     async def _target(self, record: FunctionRecord, function: FunctionArn) -> Target | _Split:

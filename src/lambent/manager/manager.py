@@ -65,6 +65,8 @@ class LocalManager:
         self._provisions: dict[FunctionArn, Mapping[str, Sequence[tuple[Target, int]]]] = {}
         self._pools: dict[str, Pool] = {}
         self._pool_of: dict[EnvironmentId, Pool] = {}
+        self._kept: dict[FunctionArn, frozenset[str]] = {}
+        """By function: the pools that its record knows."""
         self._born_s: dict[EnvironmentId, float] = {}
         self._busy: set[EnvironmentId] = set()
         self._assigned: set[EnvironmentId] = set()
@@ -107,9 +109,14 @@ class LocalManager:
         self._counter.reserve(function, concurrency)
 
     def retire(self, function: FunctionArn, *, keep: Collection[str]) -> None:
+        self._kept[function] = frozenset(keep)
+        if not keep:
+            del self._kept[function]
         for key, pool in list(self._pools.items()):
-            if pool.version.arn == function and key not in keep:
-                pool.is_retired = True
+            if pool.version.arn != function:
+                continue
+            pool.is_retired = key not in keep
+            if pool.is_retired:
                 for environment_id in list(pool.idle):
                     del pool.idle[environment_id]
                     self._worker.stop(environment_id)
@@ -124,7 +131,7 @@ class LocalManager:
         counts: Counter[str] = Counter()
         for target, count in (share for shares in wanted.values() for share in shares):
             counts[target.pool_key] += count
-            self._pools.setdefault(target.pool_key, Pool(target.version))
+            self._pool(target)
         self._counter.provision(function, counts.total())
         for key, pool in list(self._pools.items()):
             if pool.version.arn == function:
@@ -219,14 +226,21 @@ class LocalManager:
     # Leasing ---------------------------------------------------------------------------------------------------------
 
     async def _acquire(self, target: Target) -> EnvironmentId:
-        pool = self._pools.get(target.pool_key)
-        if pool is None:
-            pool = self._pools[target.pool_key] = Pool(target.version)
+        pool = self._pool(target)
         environment_id = pool.provision.take_idle()
         if environment_id is None:
             environment_id = await self._acquire_on_demand(pool)
         self._busy.add(environment_id)
         return environment_id
+
+    def _pool(self, target: Target) -> Pool:
+        pool = self._pools.get(target.pool_key)
+        if pool is None:
+            kept = self._kept.get(target.version.arn)
+            # An invoke that was resolved before an update may come here after it: what it starts serves nobody else.
+            is_retired = kept is not None and target.pool_key not in kept
+            pool = self._pools[target.pool_key] = Pool(target.version, is_retired=is_retired)
+        return pool
 
     async def _acquire_on_demand(self, pool: Pool) -> EnvironmentId:
         function = pool.version.arn
