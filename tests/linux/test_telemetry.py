@@ -83,10 +83,17 @@ TYPES = ["platform", "function"]
 register("SHUTDOWN")
 receive_{protocol}()
 say("answer", *subscribe("{path}", "{schema}", TYPES, {destination}, buffering={{"timeoutMs": 25}}))
+open("/tmp/subscribed", "w").close()
 say("end", next_event()["shutdownReason"])
 """
 
 TELEMETRY, LOGS = "/2022-07-01/telemetry", "/2020-08-15/logs"
+
+AFTER_SUBSCRIPTION = """
+import os, time
+while not os.path.exists("/tmp/subscribed"): time.sleep(0.001)  # a function may be faster than its extension
+os.remove("/tmp/subscribed")
+"""
 
 FUNCTION = """
 import os, time
@@ -211,7 +218,7 @@ def matches_golden(name: str, events: list[Any]) -> None:
 
 @pytest.mark.parametrize("schema", ["2022-07-01", "2022-12-13", "2025-01-29"])
 def test_a_cold_and_a_warm_invoke_and_the_end(subscribed: Subscribed, invoke: Invoke, log: Log, schema: str) -> None:
-    name = subscribed(FUNCTION, follow(schema=schema))
+    name = subscribed(AFTER_SUBSCRIPTION + FUNCTION, follow(schema=schema))
     invoke(name, "one")
     invoke(name, "two")
 
@@ -223,7 +230,7 @@ def test_a_failed_invoke_and_the_one_after_it_in_the_same_environment(
     subscribed: Subscribed, invoke: Invoke, log: Log, settled: Callable[[], None], event: str
 ) -> None:
     reasons = {"raise": [], "sleep": ["timeout"], "exit": ["failure"]}[event]
-    name = subscribed(FUNCTION, follow(), Timeout=2)
+    name = subscribed(AFTER_SUBSCRIPTION + FUNCTION, follow(), Timeout=2)
     invoke(name, event)
     settled()
     invoke(name, "after")
@@ -233,7 +240,7 @@ def test_a_failed_invoke_and_the_one_after_it_in_the_same_environment(
 
 @pytest.mark.parametrize("schema", ["2020-08-15", "2021-03-18"])
 def test_the_logs_api_tells_less(subscribed: Subscribed, invoke: Invoke, log: Log, schema: str) -> None:
-    name = subscribed(FUNCTION, follow(LOGS, schema), Timeout=2)
+    name = subscribed(AFTER_SUBSCRIPTION + FUNCTION, follow(LOGS, schema), Timeout=2)
     invoke(name, "one")
     invoke(name, "sleep")
 
@@ -241,7 +248,7 @@ def test_the_logs_api_tells_less(subscribed: Subscribed, invoke: Invoke, log: Lo
 
 
 def test_a_listener_gets_one_record_to_a_line(subscribed: Subscribed, invoke: Invoke, log: Log) -> None:
-    name = subscribed(FUNCTION, follow(protocol="tcp"))
+    name = subscribed(AFTER_SUBSCRIPTION + FUNCTION, follow(protocol="tcp"))
     invoke(name, "one")
     invoke(name, "two")
 

@@ -139,7 +139,7 @@ class Environment:
         """
         if self.state is State.STREAMING:
             self._give_up_cut_stream()
-        is_reconnect = self._parked is None and (self.state is State.READY or self._is_undelivered)
+        is_reconnect = self._parked is None and (self.state in life.RUNTIME_WAITS or self._is_undelivered)
         roster = self.extensions.roster
         event = life.RuntimeAskedNext() if roster.working else life.AllAskedNext()
         commands = [] if is_reconnect else self._lifecycle.handle(event)
@@ -344,6 +344,7 @@ class Environment:
 
     async def _shut_down(self, reason: ShutdownReason) -> None:
         self._parked = None
+        self._is_undelivered = False
         await self._processes.shut_down(reason, self.telemetry.flush)
         await self._sandbox.kill()
         self._oom_kills = self._sandbox.oom_kills()

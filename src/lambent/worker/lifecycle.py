@@ -414,6 +414,8 @@ STARTING_UP = frozenset({State.STARTING, State.RESTARTING})
 """The runtime has yet to ask for its first event, or even to start."""
 EXTENSIONS_AT_WORK = frozenset({State.EXTENSIONS_STARTING, State.EXTENSIONS_BUSY, State.EXTENSIONS_RESTARTING})
 """The runtime has asked; what ends the phase is the last extension that does."""
+RUNTIME_WAITS = EXTENSIONS_AT_WORK | {State.READY}
+"""The runtime has asked for an event that is not there yet."""
 
 
 class Lifecycle:
