@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import botocore.config
@@ -12,7 +13,7 @@ import botocore.session
 import pytest
 from lambda_wire import Wire, wire_request
 
-from lambent.testing.service import ROLE, RunningService, deploy, make_zip
+from lambent.testing.service import ROLE, RunningService, deploy, make_zip, running_service
 
 BASE = "arn:aws:lambda:us-east-1:000000000000"
 ARN = f"{BASE}:function:m"
@@ -382,3 +383,19 @@ def test_an_alias_shares_its_invokes_by_weight(careless: Any) -> None:
         assert {careless.invoke(FunctionName="w:live")["ExecutedVersion"] for _ in range(10)} == {"1"}
     finally:
         careless.delete_function(FunctionName="w")
+
+
+def test_code_storage_ends_where_the_server_was_told(tmp_path: Path) -> None:
+    package = make_zip({"app.py": "x"})
+    with running_service(tmp_path / "data", "--egress", "none", "--code-storage", f"{len(package)}B") as small:
+        client = small.client()
+        deploy(client, "first", package)
+        with pytest.raises(botocore.exceptions.ClientError) as refused:
+            deploy(client, "second", package)
+        settings = client.get_account_settings()
+    assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400
+    assert refused.value.response["Error"] == {
+        "Code": "CodeStorageExceededException",
+        "Message": "Code storage limit exceeded.",
+    }
+    assert settings["AccountLimit"]["TotalCodeSize"] == settings["AccountUsage"]["TotalCodeSize"] == len(package)
