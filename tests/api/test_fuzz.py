@@ -25,7 +25,7 @@ from lambent.frontend.operations import IMPLEMENTED
 from lambent.model.function import function_key
 from lambent.testing.service import make_zip, running_service
 
-COUNT = int(os.environ.get("LAMBENT_FUZZ_N", "600"))
+COUNT = int(os.environ.get("LAMBENT_FUZZ_N", "400"))
 SEED = int(os.environ.get("LAMBENT_FUZZ_SEED", "5"))
 
 pytestmark = [
