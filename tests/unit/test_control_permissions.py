@@ -159,6 +159,18 @@ async def test_what_cannot_have_a_policy_is_refused_in_awss_words(world: World) 
     )
 
 
+async def test_latest_by_that_name_has_no_policy_to_read_or_remove(world: World) -> None:
+    await add(world)
+    latest = {"ResourceArn": f"{ARN}:$LATEST"}
+    assert await refusal(world, ResourceNotFound, "GetPolicy", Qualifier="$LATEST") == (
+        "The resource you requested does not exist."
+    )
+    await refusal(world, ResourceNotFound, "GetResourcePolicy", **latest)
+    await refusal(world, ResourceNotFound, "RemovePermission", StatementId="s", Qualifier="$LATEST")
+    await refusal(world, ResourceNotFound, "DeleteResourcePolicy", **latest)
+    await refusal(world, InvalidParameterValue, "PutResourcePolicy", **latest, Policy=document(statement()))
+
+
 async def test_a_statement_id_is_used_once(world: World) -> None:
     await add(world)
     assert await refusal(world, ResourceConflict, "AddPermission", **INVOKE) == (

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from lambent.control.answers import Answer
 from lambent.control.names import function_arn
-from lambent.control.policies import Policies
+from lambent.control.policies import Policies, require_guardable
 from lambent.control.requests import AddPermissionRequest, PolicyRequest, RemovePermissionRequest
 from lambent.control.states import require_revision
 from lambent.model.arn import FunctionArn
@@ -34,6 +34,7 @@ class Permissions:
 
     async def add_permission(self, caller: CallerContext, request: AddPermissionRequest) -> Answer:
         function = function_arn(caller, "AddPermission", request.function_name, request.qualifier)
+        require_guardable(function)
         statement = new_statement(function, request)
         async with self._policies.changing:
             guarded = await self._policies.find(function)
@@ -66,7 +67,7 @@ class Permissions:
         function = function_arn(caller, "GetPolicy", request.function_name, request.qualifier)
         try:
             guarded = await self._policies.find(function)
-        except (ResourceNotFound, InvalidParameterValue) as error:
+        except ResourceNotFound as error:
             raise ResourceNotFound(NO_RESOURCE) from error
         if guarded.document is None:
             raise ResourceNotFound(NO_RESOURCE)

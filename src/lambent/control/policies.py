@@ -25,6 +25,12 @@ class Guarded:
     document: str | None
 
 
+def require_guardable(arn: FunctionArn) -> None:
+    """Raises InvalidParameterValue for $LATEST by that name, which never has a policy of its own."""
+    if arn.qualifier == LATEST:
+        raise InvalidParameterValue("We currently do not support adding policies for $LATEST.")
+
+
 class Policies:
     def __init__(self, catalogue: Catalogue, stamps: Stamps) -> None:
         self._catalogue = catalogue
@@ -35,11 +41,8 @@ class Policies:
         """The function, version or alias that is meant.
 
         Raises:
-            InvalidParameterValue: it is $LATEST.
             ResourceNotFound: there is no such thing.
         """
-        if arn.qualifier == LATEST:
-            raise InvalidParameterValue("We currently do not support adding policies for $LATEST.")
         found = await self._catalogue.find(arn)
         return Guarded(
             arn=arn,
@@ -66,11 +69,12 @@ class Policies:
 
     async def _bearer(self, record: FunctionRecord, arn: FunctionArn) -> FunctionVersion | Alias:
         """Whose RevisionId a policy has."""
-        if arn.qualifier is None:
+        qualifier = arn.qualifier or LATEST
+        if qualifier == LATEST:
             return record.latest
-        if is_number(arn.qualifier):
+        if is_number(qualifier):
             return await self._catalogue.version(record, arn)
-        alias = record.aliases.get(arn.qualifier)
+        alias = record.aliases.get(qualifier)
         if alias is None:
             raise ResourceNotFound(f"Cannot find alias arn: {arn}")
         return alias

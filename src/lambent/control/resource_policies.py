@@ -10,7 +10,7 @@ import msgspec
 from lambent.control.answers import Answer
 from lambent.control.names import function_arn
 from lambent.control.permissions import NO_POLICY, NO_RESOURCE
-from lambent.control.policies import Guarded, Policies
+from lambent.control.policies import Guarded, Policies, require_guardable
 from lambent.control.requests import DeleteResourcePolicyRequest, PutResourcePolicyRequest, ResourcePolicyRequest
 from lambent.control.states import require_revision
 from lambent.model.caller import CallerContext
@@ -28,6 +28,7 @@ class ResourcePolicies:
         check_policy(request.policy)
         async with self._policies.changing:
             guarded = await self._find(caller, "PutResourcePolicy", request)
+            require_guardable(guarded.arn)
             require_revision(guarded.revision_id, request.revision_id, reader=_READER)
             revision_id = await self._policies.put(guarded, request.policy)
         return {"Policy": request.policy, "RevisionId": revision_id}
