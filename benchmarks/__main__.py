@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks import control as control_plane
+from benchmarks import events as events_story
 from benchmarks import floor_fork, floor_loop, lambent, peer_rie
 from benchmarks.load import Measured
 from lambent.testing.service import running_service
@@ -135,12 +136,19 @@ def control(server: lambent.Target, scale: float) -> list[Row]:
 
 _LISTS: dict[str, dict[str, str]] = {"functions": {}, "all versions": {"FunctionVersion": "ALL"}}
 
+
+def events(server: lambent.Target, scale: float) -> list[Row]:
+    """Asynchronous invokes, each on disk before it is accepted."""
+    return [*events_story.deliveries(server, scale), *events_story.waiting(scale)]
+
+
 STORIES: dict[str, Callable[[lambent.Target, float], list[Row]]] = {
     "warm": warm,
     "cold": cold,
     "memory": memory,
     "burst": burst,
     "control": control,
+    "events": events,
 }
 
 

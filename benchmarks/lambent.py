@@ -46,11 +46,13 @@ class Target:
     def deploy(self, name: str, code: str, **parameters: Any) -> None:
         deploy(self.client, name, code, **parameters)
 
-    def request(self, function: str) -> str:
+    def request(self, function: str, *, is_event: bool = False) -> str:
         """A signed Invoke as it goes over the wire."""
         host = urllib.parse.urlsplit(self.service.endpoint_url).netloc
         path = f"/2015-03-31/functions/{function}/invocations"
         headers = {"host": host, "content-length": str(len(_EVENT))}
+        if is_event:
+            headers["x-amz-invocation-type"] = "Event"
         signed = sign(
             self.credential,
             method="POST",
@@ -65,17 +67,18 @@ class Target:
         lines = "".join(f"{name}: {value}\r\n" for name, value in {**headers, **signed}.items())
         return f"POST {path} HTTP/1.1\r\n{lines}\r\n{_EVENT.decode()}"
 
-    def load(self, *functions: str, connections: int, count: int, warmup: int = 0) -> Measured:
+    def load(self, *functions: str, connections: int, count: int, warmup: int = 0, is_event: bool = False) -> Measured:
         """Invoke the functions in turn."""
         port = int(self.service.endpoint_url.rsplit(":", 1)[1])
         return run(
             Load(
                 host="127.0.0.1",
                 port=port,
-                requests=tuple(self.request(function) for function in functions),
+                requests=tuple(self.request(function, is_event=is_event) for function in functions),
                 connections=connections,
                 count=count,
                 warmup=warmup,
+                status=202 if is_event else 200,
             )
         )
 
@@ -112,5 +115,6 @@ def target(data_dir: Path) -> Iterator[Target]:
     with running_service(data_dir, "--auth", "enforce", "--account-concurrency", "100000") as service:
         key = msgspec.json.decode((data_dir / "root-key.json").read_bytes())
         iam = service.client("iam", access_key=key["access_key_id"], secret_key=key["secret_access_key"])
-        iam.create_role(RoleName=ROLE.rpartition("/")[2], AssumeRolePolicyDocument=_LAMBDA_MAY_ASSUME)
+        if not iam.list_roles()["Roles"]:  # the data directory may have been served before
+            iam.create_role(RoleName=ROLE.rpartition("/")[2], AssumeRolePolicyDocument=_LAMBDA_MAY_ASSUME)
         yield Target(service, Credential(key["access_key_id"], key["secret_access_key"]))

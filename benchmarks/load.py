@@ -32,6 +32,8 @@ class Load:
     connections: int
     count: int
     warmup: int = 0
+    status: int = 200
+    """What a good answer has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,12 +67,13 @@ def run(load: Load) -> Measured:
 
 class _Connection(asyncio.Protocol):
     def __init__(
-        self, requests: Iterator[bytes], latencies: list[float], remaining: list[int], done: asyncio.Event
+        self, requests: Iterator[bytes], latencies: list[float], remaining: list[int], done: asyncio.Event, status: int
     ) -> None:
         self._requests = requests
         self._latencies = latencies
         self._remaining = remaining
         self._done = done
+        self._status = status
         self._parser = httptools.HttpResponseParser(self)
         self.failures = 0
         self.transport: asyncio.Transport | None = None
@@ -97,7 +100,7 @@ class _Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         self._latencies.append(time.perf_counter() - self._sent)
-        self.failures += self._parser.get_status_code() != 200
+        self.failures += self._parser.get_status_code() != self._status
         self.send()
 
 
@@ -109,7 +112,7 @@ async def _generate(load: Load) -> Measured:
     for _ in range(load.connections):
         event = asyncio.Event()
         _, connection = await loop.create_connection(
-            lambda done=event: _Connection(requests, latencies, remaining, done),
+            lambda done=event: _Connection(requests, latencies, remaining, done, load.status),
             load.host,
             load.port,
         )
