@@ -83,6 +83,7 @@ def test_version_1_limits_are_written_and_files_handed_out(tmp_path: Path, monke
     assert written == {
         "memory.limit_in_bytes": "134217728",
         "memory.memsw.limit_in_bytes": "134217728",
+        "cpu.shares": "1024",
         "cpu.cfs_period_us": "20000",
         "cpu.cfs_quota_us": "20000",
         "pids.max": "1024",
@@ -108,6 +109,7 @@ def test_version_2_limits_are_written_and_files_handed_out(tmp_path: Path, monke
     assert written == {
         "memory.max": "134217728",
         "memory.swap.max": "0",
+        "cpu.weight": "100",
         "cpu.max": "20000 20000",
         "pids.max": "1024",
     }

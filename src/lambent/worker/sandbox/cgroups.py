@@ -170,6 +170,13 @@ class Cgroups:
             group.mkdir()
         return [os.open(group / "cgroup.procs", os.O_WRONLY | os.O_CLOEXEC) for group in self._groups(name)]
 
+    def hold_back(self, name: str) -> None:
+        """Let a sandbox that nobody waits for yet have only what CPU nobody else wants, until it is limited."""
+        for tree in self._trees:
+            if Controller.CPU in tree.controllers:
+                setting, least, _ = _CPU_WEIGHT[tree.version]
+                _write(self._group(tree, name) / setting, least)
+
     def limit(self, name: str, limits: Limits) -> None:
         """Hold a sandbox to its function's limits; the CPU to the larger share that Init has."""
         for tree in self._trees:
@@ -236,6 +243,8 @@ class Cgroups:
         if Controller.MEMORY in tree.controllers:
             yield from _memory_settings(tree.version, limits)
         if Controller.CPU in tree.controllers:
+            setting, _, usual = _CPU_WEIGHT[tree.version]
+            yield setting, usual
             if tree.version == 1:
                 yield "cpu.cfs_period_us", str(CPU_PERIOD_US)
             yield _cpu_setting(tree.version, limits)
@@ -248,6 +257,10 @@ _MEMORY_FILES = {
     2: ("memory.peak", "memory.current", "memory.events"),
 }
 """Peak, usage, events by cgroup version. Both versions' events have a line `oom_kill N`."""
+
+
+_CPU_WEIGHT = {1: ("cpu.shares", "2", "1024"), 2: ("cpu.weight", "1", "100")}
+"""The file, the least and the usual, by cgroup version."""
 
 
 def _cpu_setting(version: int, limits: Limits) -> tuple[str, str]:

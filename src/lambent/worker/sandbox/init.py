@@ -29,7 +29,7 @@ _IMAGE_OPTIONS = (
     ("noinit_itable", None),  # or a kernel thread would write out the tables that mkfs left for later
     ("nobarrier", None),  # nobody will read this after a power cut
 )
-_FIRST_TO_DIE = b"1000"
+FIRST_TO_DIE = b"1000"
 _MADE_INSIDE = ("proc", "mask")
 """Mounts without a source on the host; all others are opened before its root is left behind."""
 
@@ -44,11 +44,14 @@ class StepFailed(Exception):
 
 
 class Forked(BaseException):
-    """Raised in the child of PID 1 that is to become a process itself, to leave what PID 1 was doing."""
+    """Raised in the child of PID 1 that is to become a process itself, to leave what PID 1 was doing.
 
-    def __init__(self, process: Process, output_fd: int) -> None:
-        super().__init__(process.name)
-        self.process = process
+    Which process will be told through the pipe `told`, perhaps much later.
+    """
+
+    def __init__(self, told: int, output_fd: int) -> None:
+        super().__init__()
+        self.told = told
         self.output_fd = output_fd
 
 
@@ -60,8 +63,11 @@ def step(name: str) -> Iterator[None]:
         raise StepFailed(name, exc) from exc
 
 
-def run(setup: Setup, ground: Ground | None, *, can_fork: bool = False) -> Forked:
-    """The whole life of PID 1, in a fresh child. Returns only in a child of its own, with what that shall become."""
+def run(setup: Setup, ground: Ground | None, *, is_zygote: bool = False) -> Forked:
+    """The whole life of PID 1, in a fresh child of sandboxd or of a zygote.
+
+    Returns only in a child of its own, which is to become a runtime; that happens with a zygote's interpreter only.
+    """
     control = inner_wire.attach(setup.control)
     mount_namespace = None
     try:
@@ -78,11 +84,11 @@ def run(setup: Setup, ground: Ground | None, *, can_fork: bool = False) -> Forke
         _set_resource_limits(setup.resource_limits)
         if setup.walls is not None and ground is not None:
             mount_namespace = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
-            _drop_privileges(setup.walls, ground)
+            _drop_privileges(setup.walls, ground, has_forgone=is_zygote)
         inner_wire.send(control, "Booted", mount_namespace, sandbox_id="")
         if mount_namespace is not None:
             os.close(mount_namespace)
-        Supervisor(setup, control, can_fork=can_fork).serve()
+        Supervisor(setup, control, is_zygote=is_zygote).serve()
     except Forked as forked:
         return forked.with_traceback(None)
     except StepFailed as failure:
@@ -104,7 +110,7 @@ def _join_cgroups(cgroup_procs: Sequence[int]) -> None:
     with step("join cgroups"):
         for procs in cgroup_procs:
             os.write(procs, b"0")
-    _prefer_to_die("self", b"500")
+    prefer_to_die("self", b"500")
 
 
 def _build_walls(walls: Walls, network_namespace: int, root_namespace: int) -> None:
@@ -169,22 +175,28 @@ def _set_resource_limits(limits: Mapping[str, Sequence[int]]) -> None:
     os.umask(0o022)
 
 
-def _drop_privileges(walls: Walls, ground: Ground) -> None:
+def forgo(ground: Ground) -> None:
+    """Give up what is of no use to a PID 1, nor to who only forks them: what programs could gain, and others' keys."""
+    kernel.leave_keyring()
+    kernel.drop_capability_bounds(ground.last_capability)
+    kernel.forbid_new_privileges()
+
+
+def _drop_privileges(walls: Walls, ground: Ground, *, has_forgone: bool) -> None:
     """In this order: each step needs what a later one takes away."""
     with step("drop privileges"):
-        kernel.leave_keyring()
         if walls.in_user_namespace:
-            kernel.unshare(kernel.CLONE_NEWUSER)
+            kernel.unshare(kernel.CLONE_NEWUSER)  # which gives everything back, within it
             userns.map_identity(inside=walls.uid, outside_uid=0, outside_gid=0)
             _limit("RLIMIT_NPROC", walls.pids_maximum, walls.pids_maximum)  # counted within that namespace alone
-            kernel.drop_capability_bounds(ground.last_capability)
-        else:
-            kernel.drop_capability_bounds(ground.last_capability)
+            forgo(ground)
+        elif not has_forgone:
+            forgo(ground)
+        if not walls.in_user_namespace:
             os.setgroups([])
             os.setresgid(walls.uid, walls.uid, walls.uid)
             os.setresuid(walls.uid, walls.uid, walls.uid)
         kernel.drop_capabilities()
-        kernel.forbid_new_privileges()
         kernel.hide_from_own_uid()
         kernel.die_with_parent(signal.SIGKILL)
         kernel.install_seccomp(ground.seccomp_program)
@@ -201,7 +213,7 @@ def _limit(name: str, soft: int, hard: int) -> None:
         resource.setrlimit(which, (min(soft, ceiling) if ceiling != resource.RLIM_INFINITY else soft, ceiling))
 
 
-def _prefer_to_die(pid: str, score: bytes) -> None:
+def prefer_to_die(pid: str, score: bytes) -> None:
     """When memory runs out the function must go first, PID 1 after it, and the server last."""
     with suppress(OSError):
         descriptor = os.open(f"/proc/{pid}/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
@@ -222,10 +234,12 @@ def _close_all_but(*keep: int) -> None:
 class Supervisor:
     """Starts processes on request and says how each ended. Orphans are reaped in silence."""
 
-    def __init__(self, setup: Setup, control: _socket.socket, *, can_fork: bool) -> None:
+    def __init__(self, setup: Setup, control: _socket.socket, *, is_zygote: bool) -> None:
         self._output_fd = setup.output
         self._is_pid_1 = setup.walls is not None
-        self._can_fork = can_fork
+        self._is_zygote = is_zygote
+        self._embryo: tuple[int, int] | None = None
+        """A child that waits to be told, and where to tell it."""
         self._control = control
         self._names: dict[int, str] = {}
 
@@ -234,6 +248,8 @@ class Supervisor:
         child_ended, wakeup = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, _take_note)
+        if self._is_zygote:
+            self._embryo = _conceive(self._output_fd)
         poll = select.poll()
         poll.register(self._control, select.POLLIN)
         poll.register(child_ended, select.POLLIN)
@@ -269,13 +285,26 @@ class Supervisor:
 
     def _start(self, process: Process, output_fd: int) -> None:
         try:
-            pid = _fork(process, output_fd) if process.is_forked and self._can_fork else _spawn(process, output_fd)
+            pid = self._quicken(process) if process.is_forked and self._is_zygote else _spawn(process, output_fd)
         except OSError as exc:
             reason = f"fork/exec {process.argv[0]}: {os.strerror(exc.errno or 0).lower()}"
             self._send_exit(process.name, failure=reason)
             return
-        _prefer_to_die(str(pid), _FIRST_TO_DIE)
+        prefer_to_die(str(pid), FIRST_TO_DIE)
         self._names[pid] = process.name
+
+    def _quicken(self, process: Process) -> int:
+        """Tell the child that waits what it is."""
+        while True:
+            pid, tell = self._embryo or _conceive(self._output_fd)
+            self._embryo = None
+            try:
+                os.write(tell, json.dumps(process).encode())
+                return pid
+            except BrokenPipeError:  # it was killed from outside
+                pass
+            finally:
+                os.close(tell)
 
     def _signal(self, name: str, signum: int) -> None:
         for pid, running in self._names.items():
@@ -296,9 +325,16 @@ class Supervisor:
             if pid == 0:
                 return
             name = self._names.pop(pid, None)
-            if name is not None:
+            if name is None:
+                self._forget_embryo(pid)
+            else:
                 how = "signal" if os.WIFSIGNALED(status) else "code"
                 self._send_exit(name, **{how: os.WTERMSIG(status) if how == "signal" else os.WEXITSTATUS(status)})
+
+    def _forget_embryo(self, pid: int) -> None:
+        if self._embryo is not None and self._embryo[0] == pid:
+            os.close(self._embryo[1])
+            self._embryo = None
 
     def _send_exit(self, name: str, **status: int | str) -> None:
         inner_wire.send(self._control, "Exited", sandbox_id="", name=name, status=status)
@@ -308,11 +344,13 @@ def _take_note(signum: int, frame: object) -> None:
     """A signal wakes the poll only if somebody handles it."""
 
 
-def _fork(process: Process, output_fd: int) -> int:
+def _conceive(output_fd: int) -> tuple[int, int]:
+    told, tell = os.pipe2(os.O_CLOEXEC)
     pid = os.fork()
     if pid == 0:
-        raise Forked(process, output_fd)
-    return pid
+        raise Forked(told, output_fd)
+    os.close(told)
+    return pid, tell
 
 
 def _spawn(process: Process, output_fd: int) -> int:

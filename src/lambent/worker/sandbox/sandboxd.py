@@ -6,6 +6,7 @@ One thread, one loop. What takes long (building a sandbox's walls) happens in ea
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import resource
 import selectors
@@ -13,9 +14,10 @@ import shutil
 import signal
 import socket
 import sys
+import time
 import traceback
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,9 +35,19 @@ from lambent.worker.sandbox.root import build_root
 from lambent.worker.sandbox.scratch import ScratchMaker
 from lambent.worker.sandbox.seccomp import compile_filter
 from lambent.worker.sandbox.slot import Host, Isolation, OpenSlot, Shape, Slot, WalledSlot
+from lambent.worker.sandbox.spares import Demand
 from lambent.worker.sandbox.zygotes import Zygote, Zygotes
 
+log = logging.getLogger(__name__)
+
 _BOOTS_MAXIMUM = 3
+_LOOK_AROUND_S = 1.0
+"""How often, in quiet times, it is seen whether too many sandboxes stand ready."""
+_INDEXES_KEPT = 256
+"""Places that are never taken by sandboxes that nobody wants yet."""
+_DONE = object()
+_CHORES_MAXIMUM = 64
+"""Beyond that many, what can wait takes turns with what cannot."""
 
 
 @dataclass(slots=True)
@@ -64,6 +76,13 @@ class Sandboxd:
         self._slots: dict[str, _Held] = {}
         self._by_pid: dict[int, _Held] = {}
         self._free = deque(range(SANDBOXES_MAXIMUM))
+        self._demand = Demand(orders.spares_maximum if host.isolation else 0)
+        self._spares: dict[Shape, list[_Held]] = {}
+        """Those that stand ready."""
+        self._coming: list[_Held] = []
+        """Those that are about to."""
+        self._chores: deque[Generator[None]] = deque()
+        self._is_stocking = False
         self._selector = selectors.DefaultSelector()
 
     def serve(self) -> None:
@@ -75,7 +94,12 @@ class Sandboxd:
         self._selector.register(child_ended, selectors.EVENT_READ)
         with suppress(BrokenPipeError, ConnectionResetError):
             while True:
-                for key, _ in self._selector.select():
+                ready = self._selector.select(
+                    0 if self._chores else _LOOK_AROUND_S if any(self._spares.values()) else None
+                )
+                if not ready or len(self._chores) > _CHORES_MAXIMUM:
+                    self._do_a_chore()
+                for key, _ in ready:
                     if key.fileobj is self._server:
                         if not self._obey():
                             return
@@ -87,17 +111,25 @@ class Sandboxd:
                         os.read(child_ended, 4096)
                         self._reap()
 
+    def _patience_s(self) -> float | None:
+        if self._chores:
+            return 0
+        return _LOOK_AROUND_S if any(self._spares.values()) else None
+
     def close(self) -> None:
         """Kill everything and give everything back."""
-        for held in self._slots.values():
+        for chore in self._chores:
+            chore.close()
+        self._zygotes.close()
+        spares = [held for shelf in self._spares.values() for held in shelf]
+        everyone = {held.slot.index: held for held in [*self._slots.values(), *self._by_pid.values(), *spares]}
+        for held in everyone.values():
             held.slot.kill()
-        for held in self._slots.values():
+        for held in everyone.values():
             if held.slot.generation is not None:
                 os.waitpid(held.slot.generation.pid, 0)
                 held.slot.generation.close()
             held.slot.close()
-        self._slots.clear()
-        self._zygotes.close()
 
     # Requests ---------------------------------------------------------------------------------------------------------
 
@@ -148,32 +180,43 @@ class Sandboxd:
             wire.send(self._server, opened)
 
     def _create(self, plan: SandboxPlan) -> None:
+        shape = Shape.of(plan)
+        self._demand.took(shape, now_s=time.monotonic())
         try:
             if plan.sandbox_id in self._slots:
                 raise PlatformError("its predecessor of the same id has not ended yet")
-            held = self._slots[plan.sandbox_id] = self._make(Shape.of(plan))
-            held.plan, held.processes = plan, plan.processes
-            try:
-                self._boot(held)
-            except StepFailed:
-                self._give_back(held)
-                raise
+            shelf = self._spares.get(shape)
+            if shelf:
+                self._take(shelf.pop(), plan)
+            else:
+                self._make_now(shape, plan)
         except (StepFailed, PlatformError) as exc:
             self._failed(plan.sandbox_id, exc)
+        self._stock()
 
-    def _make(self, shape: Shape) -> _Held:
+    def _take(self, held: _Held, plan: SandboxPlan) -> None:
+        """Have a sandbox that stands ready become the function's."""
+        self._slots[plan.sandbox_id] = held
+        held.plan, held.processes, held.boots_left = plan, plan.processes, _BOOTS_MAXIMUM
+        self._booted(held)
+
+    def _make_now(self, shape: Shape, plan: SandboxPlan) -> None:
+        held = self._new(shape)
+        held.plan, held.processes = plan, plan.processes
+        self._slots[plan.sandbox_id] = held
+        try:
+            for _ in held.slot.make(self._host):
+                pass
+            self._boot(held)
+        except BaseException:
+            self._give_back(held)
+            raise
+
+    def _new(self, shape: Shape) -> _Held:
         if not self._free:
             raise PlatformError(f"all {SANDBOXES_MAXIMUM} sandboxes of this server are in use")
         index = self._free.popleft()  # the one free longest: answers to a predecessor's packets still come to it
-        slot = (WalledSlot if self._host.isolation else OpenSlot)(self._host, shape, index)
-        try:
-            for _ in slot.make(self._host):
-                pass
-        except BaseException:
-            slot.close()
-            self._free.append(index)
-            raise
-        return _Held(slot)
+        return _Held((WalledSlot if self._host.isolation else OpenSlot)(self._host, shape, index))
 
     def _reboot(self, held: _Held, request: wire.Reboot) -> None:
         try:
@@ -203,13 +246,12 @@ class Sandboxd:
             held.slot.kill()
 
     def _release(self, held: _Held) -> None:
-        self._give_back(held)
-        self._tell(wire.Destroyed(sandbox_id=held.sandbox_id))
+        self._chores.append(self._releasing(held))
 
     def _give_back(self, held: _Held) -> None:
         held.slot.close()
         self._free.append(held.slot.index)
-        del self._slots[held.sandbox_id]
+        self._slots.pop(held.sandbox_id, None)
 
     # Reports ----------------------------------------------------------------------------------------------------------
 
@@ -240,6 +282,8 @@ class Sandboxd:
                 self._booted(held)
             case wire.Exited(name=name, status=status):
                 self._tell(wire.Exited(sandbox_id=held.sandbox_id, name=name, status=status))
+            case wire.Failed() if held.plan is None:
+                pass  # whoever makes one while somebody waits for it will be told
             case wire.Failed(step=at, error=error):
                 held.boots_left = 0
                 self._fail(held, at, error)
@@ -247,9 +291,12 @@ class Sandboxd:
                 held.slot.kill()
 
     def _booted(self, held: _Held) -> None:
-        """The generation stands; now it becomes the function's."""
-        assert held.plan is not None
+        """The generation stands; now it becomes the function's, or waits for one."""
         if held.is_ending:
+            return
+        if held.plan is None:
+            self._coming.remove(held)
+            self._spares.setdefault(held.slot.shape, []).append(held)
             return
         try:
             held.slot.assign(held.plan, held.processes)
@@ -289,7 +336,9 @@ class Sandboxd:
             self._hear(held)
         generation.close()
         held.slot.generation = None
-        if held.boots_left > 0 and not held.is_ending:
+        if held.plan is None:
+            self._forget_spare(held)
+        elif held.boots_left > 0 and not held.is_ending:
             self._try_again(held)
         else:
             self._mourn(held)
@@ -318,6 +367,67 @@ class Sandboxd:
     def _tell(self, report: wire.Report) -> None:
         wire.send(self._server, report)
 
+    # Chores: what can wait until there is nothing else to do ----------------------------------------------------------
+
+    def _do_a_chore(self) -> None:
+        """One step of what has waited longest."""
+        if not self._chores:
+            self._stock()
+            return
+        chore = self._chores.popleft()
+        if next(chore, _DONE) is not _DONE:
+            self._chores.append(chore)
+
+    def _releasing(self, held: _Held) -> Generator[None]:
+        try:
+            yield from held.slot.closing()
+        finally:
+            self._give_back(held)
+        if held.plan is not None:
+            self._tell(wire.Destroyed(sandbox_id=held.sandbox_id))
+
+    def _stock(self) -> None:
+        if not self._is_stocking:
+            self._is_stocking = True
+            self._chores.append(self._stocking())
+
+    def _stocking(self) -> Generator[None]:
+        """Make what is wanted and not there, let go of what is there and no longer wanted."""
+        wanted = self._demand.wanted(now_s=time.monotonic())
+        for shape, shelf in self._spares.items():
+            while len(shelf) > wanted.get(shape, 0):
+                held = shelf.pop(0)
+                held.is_ending = True
+                held.slot.kill()
+        for shape, count in wanted.items():
+            there = len(self._spares.get(shape, ())) + sum(held.slot.shape == shape for held in self._coming)
+            for _ in range(count - there):
+                yield from self._making(shape)
+        self._is_stocking = False
+
+    def _making(self, shape: Shape) -> Generator[None]:
+        if len(self._free) <= _INDEXES_KEPT:
+            return
+        held = self._new(shape)
+        try:
+            yield from held.slot.make(self._host)
+            held.slot.hold_back()
+            self._fork(held)
+            self._coming.append(held)
+        except BaseException as exc:
+            self._give_back(held)
+            if not isinstance(exc, (StepFailed, PlatformError)):
+                raise
+            log.warning("sandbox.spare_not_made", extra={"reason": str(exc)})
+        yield
+
+    def _forget_spare(self, held: _Held) -> None:
+        """It has ended before anybody wanted it, as asked or not."""
+        for shelf in (self._coming, self._spares.get(held.slot.shape, [])):
+            if held in shelf:
+                shelf.remove(held)
+        self._release(held)
+
     # Zygotes ----------------------------------------------------------------------------------------------------------
 
     def _start_zygote(self, name: str) -> None:
@@ -331,6 +441,8 @@ class Sandboxd:
         report = self._zygotes.hear(zygote)
         if report is not None:
             self._tell(report)
+            self._demand.took(Shape.usual(zygote.plan.name), now_s=time.monotonic())
+            self._stock()
 
 
 def _step_and_error(exc: StepFailed | PlatformError) -> tuple[str, str]:

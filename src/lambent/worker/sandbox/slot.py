@@ -11,12 +11,14 @@ import os
 import signal
 import socket
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from lambent.model.errors import PlatformError
+from lambent.model.limits import EPHEMERAL_STORAGE_MIB_MINIMUM, PROCESSES
 from lambent.worker.sandbox import init, inner_wire, kernel, process_tree, wire
 from lambent.worker.sandbox.cgroups import Cgroups
 from lambent.worker.sandbox.init import open_mount, step
@@ -81,6 +83,11 @@ class Shape:
     def of(cls, plan: SandboxPlan) -> Shape:
         return cls(plan.zygote, plan.ephemeral_storage_mib, plan.pids_maximum)
 
+    @classmethod
+    def usual(cls, zygote: str) -> Shape:
+        """What most functions of a zygote will want."""
+        return cls(zygote, EPHEMERAL_STORAGE_MIB_MINIMUM, PROCESSES)
+
 
 @dataclass(slots=True)
 class Generation:
@@ -112,7 +119,7 @@ class Slot(ABC):
         self.generation: Generation | None = None
         self._name = f"slot-{index}"
         self._cgroups = host.cgroups
-        self._held = ExitStack()
+        self._undo: list[Callable[[], object]] = []
         self._to_hand_over: dict[str, int] = {}
         self._addresses: dict[str, str] = {}
 
@@ -149,10 +156,10 @@ class Slot(ABC):
 
     def _make_cgroups(self) -> None:
         with step("make cgroups"):
-            self._held.callback(self._cgroups.remove, self._name)
+            self._undo.append(partial(self._cgroups.remove, self._name))
             self._cgroup_procs = self._cgroups.create(self._name)
             for descriptor in self._cgroup_procs:
-                self._held.callback(os.close, descriptor)
+                self._undo.append(partial(os.close, descriptor))
 
     def _listen(self, name: str, port: int) -> None:
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
@@ -167,7 +174,7 @@ class Slot(ABC):
         """One pipe for the life of the sandbox. It belongs to the function, which may then open /dev/stdout again."""
         with step("make output pipe"):
             self._to_hand_over["output"], self._output_fd = os.pipe()
-            self._held.callback(os.close, self._output_fd)
+            self._undo.append(partial(os.close, self._output_fd))
             os.set_blocking(self._to_hand_over["output"], False)
             with suppress(OSError):  # beyond what an ordinary user may have; the kernel's default does
                 fcntl.fcntl(self._output_fd, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
@@ -229,6 +236,11 @@ class Slot(ABC):
         """A TCP socket that can be connected to what listens inside."""
         return socket.socket(socket.AF_INET, socket.SOCK_STREAM)
 
+    def hold_back(self) -> None:
+        """Nobody waits for it yet."""
+        with step("make cgroups"):
+            self._cgroups.hold_back(self._name)
+
     def reset(self) -> None:
         """Make ready for a new generation."""
         with step("thaw"):
@@ -236,8 +248,15 @@ class Slot(ABC):
 
     def close(self) -> None:
         """Give everything back; the generation must be gone."""
+        for _ in self.closing():
+            pass
+
+    def closing(self) -> Iterator[None]:
+        """The same, in steps with time for something else between them."""
         self._close_handed_over()
-        self._held.close()
+        while self._undo:
+            self._undo.pop()()
+            yield
 
     def _close_handed_over(self) -> None:
         for descriptor in self._to_hand_over.values():
@@ -255,23 +274,23 @@ class WalledSlot(Slot):
         self._identity = plan_identity(self.index, uid_base)
         self._make_network_namespace()
         yield
-        self._held.callback(host.isolation.network.detach, self.index)
+        self._undo.append(partial(host.isolation.network.detach, self.index))
         host.isolation.network.attach(self._network_namespace, self.index)
         yield
         with step("make /tmp"):
             self._scratch = host.isolation.scratch.make(self._name, self.shape.ephemeral_storage_mib)
-            self._held.callback(self._scratch.close)
+            self._undo.append(self._scratch.close)
         yield
         self._make_pipe(owner=None if uid_base is None else self._identity.uid)
         with step("write passwd file"):
             self._passwd_file = host.run_dir / f"passwd-{self.index}"
             self._passwd_file.write_text(self._identity.passwd)
-            self._held.callback(self._passwd_file.unlink, missing_ok=True)
+            self._undo.append(partial(self._passwd_file.unlink, missing_ok=True))
 
     def _make_network_namespace(self) -> None:
         with step("make network namespace"):
             self._network_namespace = new_namespace()
-            self._held.callback(os.close, self._network_namespace)
+            self._undo.append(partial(os.close, self._network_namespace))
         with step("listen inside"), inside(self._network_namespace):
             with closing(Netlink()) as netlink:
                 netlink.perform(bring_up(_LOOPBACK))
@@ -358,7 +377,7 @@ class OpenSlot(Slot):
         with step("make /tmp"):
             self._scratch = DirectoryScratch(host.run_dir / f"tmp-{self._name}")
             self._scratch.directory.mkdir()
-            self._held.callback(self._scratch.close)
+            self._undo.append(self._scratch.close)
         self._make_pipe(owner=None)
         yield
 

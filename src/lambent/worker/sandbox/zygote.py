@@ -19,17 +19,16 @@ import time
 from base64 import b64decode
 
 from lambent.worker.sandbox import init, inner_wire, kernel
-from lambent.worker.sandbox.inner_wire import Ground
+from lambent.worker.sandbox.inner_wire import Ground, Process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _socket import socket
 
-_FIRST_TO_DIE = b"1000"
-
 
 def serve(path: list[str]) -> None:
     """Fork a PID 1 for every setup that comes; returns in what one of them forks. `path`: sys.path as it must be."""
+    name = os.path.basename(sys.executable)
     kernel.set_name("lambent-zygote")
     control = inner_wire.attach(inner_wire.ZYGOTE_CONTROL)
     packet, _ = inner_wire.receive(control)
@@ -50,10 +49,12 @@ def serve(path: list[str]) -> None:
     sys.path[:] = path
     _forget_ourselves()
     modules = sorted({name.partition(".")[0] for name in sys.modules})
-    inner_wire.send(control, "ZygoteReady", name=orders["name"], modules=modules)
+    init.forgo(ground)
     gc.collect()
     gc.freeze()  # children share these pages as long as nobody writes to them
-    _become_runtime(_bear(control, ground), added)
+    inner_wire.send(control, "ZygoteReady", name=orders["name"], modules=modules)
+    _become_runtime(_bear(control, ground), name)
+    _become_the_functions(added)
 
 
 def _preload(modules: list[str]) -> None:
@@ -79,39 +80,60 @@ def _bear(control: socket, ground: Ground) -> init.Forked:
         pid = kernel.fork_sibling_as_pid_1()
         if pid == 0:
             kernel.set_name("init")
-            return init.run(inner_wire.read_setup(packet, descriptors), ground, can_fork=True)
+            return init.run(inner_wire.read_setup(packet, descriptors), ground, is_zygote=True)
         inner_wire.send(control, "Forked", pid=pid)
         for descriptor in descriptors:
             os.close(descriptor)
 
 
-def _become_runtime(forked: init.Forked, added: dict[str, str]) -> None:
-    """Everything a program finds fresh when it is executed."""
-    process = forked.process
+_TOLD = 3
+
+
+def _become_runtime(forked: init.Forked, name: str) -> None:
+    """Everything that a program finds fresh when it is executed, whatever function it is for."""
     os.setsid()
     signal.set_wakeup_fd(-1)
     for signum in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     null = os.open("/dev/null", os.O_RDONLY)
-    for ours, theirs in ((null, 0), (forked.output_fd, 1), (forked.output_fd, 2)):
+    for ours, theirs in ((null, 0), (forked.output_fd, 1), (forked.output_fd, 2), (forked.told, _TOLD)):
         os.dup2(ours, theirs)
-    kernel.close_range(3)
+    kernel.close_range(_TOLD + 1)
     kernel.show_to_own_uid()
-    kernel.set_name(os.path.basename(process.argv[0]))
-    _be_first_to_die()
-    os.environ.clear()
-    os.environ.update({**process.env, **added})
-    time.tzset()
-    os.chdir(process.cwd)
+    kernel.set_name(name)
+    init.prefer_to_die("self", init.FIRST_TO_DIE)
     if "_ssl" in sys.modules:
         sys.modules["_ssl"].RAND_add(os.urandom(48), 48.0)
 
 
-def _be_first_to_die() -> None:
-    try:
-        score = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
-    except OSError:
-        return
-    os.write(score, _FIRST_TO_DIE)
-    os.close(score)
+def _become_the_functions(added: dict[str, str]) -> None:
+    """Wait until it is told whose this runtime is."""
+    process = _wait_to_be_told()
+    _replace_variables({**process.env, **added})
+    os.chdir(process.cwd)
+
+
+def _wait_to_be_told() -> Process:
+    packet = b""
+    while True:
+        chunk = os.read(_TOLD, inner_wire.PACKET_BYTES)
+        if not chunk:
+            break
+        packet += chunk
+    if not packet:  # PID 1 is gone
+        os._exit(0)
+    os.close(_TOLD)
+    return Process(*json.loads(packet))
+
+
+def _replace_variables(variables: dict[str, str]) -> None:
+    """One by one, for most are as they were."""
+    zone = os.environ.get("TZ")
+    for name in [name for name in os.environ if name not in variables]:
+        del os.environ[name]
+    for name, value in variables.items():
+        if os.environ.get(name) != value:
+            os.environ[name] = value
+    if variables.get("TZ") != zone:
+        time.tzset()
