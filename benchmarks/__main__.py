@@ -18,7 +18,7 @@ from pathlib import Path
 
 from benchmarks import control as control_plane
 from benchmarks import events as events_story
-from benchmarks import floor_fork, floor_loop, lambent, peer_rie
+from benchmarks import floor_fork, floor_loop, lambent, peer_rie, sandbox_rate
 from benchmarks.load import Measured
 from lambent.testing.service import running_service
 
@@ -56,46 +56,77 @@ def warm(server: lambent.Target, scale: float) -> list[Row]:
 
 
 def cold(server: lambent.Target, scale: float) -> list[Row]:
-    """A function never invoked before: sandbox, interpreter, handler, answer."""
-    count = max(5, int(40 * scale))
-    floor = floor_fork.measure(100)
-    latencies = server.cold(count)
+    """A function never invoked before: sandbox, runtime, handler, answer; and the floor, a bare sandbox forked."""
+    count = max(5, int(100 * scale))
+    floor = floor_fork.measure(max(20, count))
+    rows: list[Row] = []
+    for what, code in (("hello", lambent.HELLO), ("boto3 imported", lambent.USES_SDK)):
+        latencies = server.cold(f"cold-{what.partition(' ')[0]}", code, count)
+        rows.append(
+            {
+                "what": f"cold {what}",
+                "p50 ms": round(_at(latencies, 0.5) * 1000, 2),
+                "p99 ms": round(_at(latencies, 0.99) * 1000, 2),
+                "least ms": round(latencies[0] * 1000, 2),
+                "floor p50 ms": round(_at(floor, 0.5) * 1000, 2),
+                "floor least ms": round(floor[0] * 1000, 2),
+                "p50 / floor": round(_at(latencies, 0.5) / _at(floor, 0.5), 1),
+            }
+        )
     try:
-        peer_latencies = peer_rie.measure_cold(max(3, count // 4))
-        peer: Row = {"RIE p50 ms": round(_at(peer_latencies, 0.5) * 1000, 2)}
+        peer_latencies = peer_rie.measure_cold(max(3, count // 10))
+        rows[0]["RIE p50 ms"] = round(_at(peer_latencies, 0.5) * 1000, 2)
     except peer_rie.Unavailable as exc:
-        peer = {"RIE": str(exc)}
+        rows[0]["RIE"] = str(exc)
+    return rows
+
+
+def sandboxes(server: lambent.Target, scale: float) -> list[Row]:
+    """Sandboxes made a second, default egress, nothing run in them: by sandboxd alone."""
+    count = max(20, int(400 * scale))
+    per_second, cleared_per_second = sandbox_rate.measure(count)
     return [
         {
-            "what": "cold hello",
-            "p50 ms": round(_at(latencies, 0.5) * 1000, 2),
-            "p99 ms": round(_at(latencies, 0.99) * 1000, 2),
-            "floor p50 ms": round(_at(floor, 0.5) * 1000, 2),
-            "p50 / floor": round(_at(latencies, 0.5) / _at(floor, 0.5), 1),
-            **peer,
+            "what": f"{count} sandboxes",
+            "made per second": round(per_second),
+            "cleared away per second": round(cleared_per_second),
         }
     ]
 
 
 def memory(server: lambent.Target, scale: float) -> list[Row]:
-    """What an idle environment holds; called while those of `cold` are idle."""
-    pss, private = server.environment_memory_mib()
-    return [{"what": "idle environment", "PSS MiB": round(pss, 2), "private MiB": round(private, 2)}]
+    """What an idle server and an idle environment hold, and how long a server takes to be ready: one of its own."""
+    with tempfile.TemporaryDirectory(prefix="lambent-idle-") as folder:
+        first_start_s = lambent.start_s(Path(folder, "data"))
+        start_s = lambent.start_s(Path(folder, "data"))
+        held = lambent.memory(Path(folder, "data"), max(2, int(20 * scale)))
+    return [
+        {"what": "idle server", "PSS MiB": round(held.server_mib, 1)},
+        {"what": "idle environment", "PSS MiB": round(held.shared_mib, 2), "private MiB": round(held.private_mib, 2)},
+        {"what": "serve until ready", "s": round(start_s, 2), "on an empty directory s": round(first_start_s, 2)},
+    ]
 
 
 def burst(server: lambent.Target, scale: float) -> list[Row]:
     """Simultaneous first calls of a function that sleeps for a second."""
-    count = max(10, int(100 * scale))
-    server.deploy("sleeper", lambent.SLEEPER, Timeout=60)
-    measured = server.load("sleeper", connections=count, count=count)
-    return [
-        {
-            "what": f"burst of {count} × 1 s",
-            "all answered s": round(measured.elapsed_s, 2),
-            "failures": measured.failures,
-            "ideal s": 1.0,
-        }
-    ]
+    rows: list[Row] = []
+    for number in (200, 1000):
+        count = max(10, int(number * scale))
+        name = f"sleeper-{number}"
+        server.deploy(name, lambent.SLEEPER, Timeout=60)
+        measured = server.load(name, connections=count, count=count)
+        alive = len(server.first_processes())
+        rows.append(
+            {
+                "what": f"burst of {count} × 1 s",
+                "all answered s": round(measured.elapsed_s, 2),
+                "failures": measured.failures,
+                "environments alive": alive,
+                "ideal s": 1.0,
+            }
+        )
+        server.remove(name)
+    return rows
 
 
 def control(server: lambent.Target, scale: float) -> list[Row]:
@@ -145,6 +176,7 @@ def events(server: lambent.Target, scale: float) -> list[Row]:
 STORIES: dict[str, Callable[[lambent.Target, float], list[Row]]] = {
     "warm": warm,
     "cold": cold,
+    "sandboxes": sandboxes,
     "memory": memory,
     "burst": burst,
     "control": control,

@@ -19,8 +19,12 @@ from lambent.iam.sigv4 import Credential, sign
 from lambent.testing.service import ROLE, RunningService, deploy, running_service
 
 HELLO = "def handler(event, context):\n    return event\n"
+USES_SDK = "import boto3\ndef handler(event, context):\n    return event\n"
 SLEEPER = "import time\ndef handler(event, context):\n    time.sleep(1)\n"
 
+_SETTLE_S = 2.0
+_SPARES_MAXIMUM = 16
+"""What stands ready and is no environment."""
 _EVENT = b'{"key":"value"}'
 _LAMBDA_MAY_ASSUME = json.dumps(
     {
@@ -82,12 +86,19 @@ class Target:
             )
         )
 
-    def cold(self, count: int) -> list[float]:
-        """Seconds from request to answer of functions that were never invoked, sorted."""
-        names = [f"cold-{number}" for number in range(count)]
-        for name in names:
-            self.deploy(name, HELLO)
+    def cold(self, prefix: str, code: str, count: int) -> list[float]:
+        """Seconds from request to answer of functions that were never invoked, sorted. All have the same code."""
+        names = [f"{prefix}-{number}" for number in range(count)]
+        for name in [f"{prefix}-first", *names]:
+            self.deploy(name, code)
+        time.sleep(_SETTLE_S)  # what was started for the first of them is ready, as it is for every later one
         return self.load(*names, connections=1, count=count).latencies_s
+
+    def remove(self, name: str) -> None:
+        """Delete a function and wait until its environments are gone."""
+        self.client.delete_function(FunctionName=name)
+        while len(self.first_processes()) > _SPARES_MAXIMUM:
+            time.sleep(0.1)
 
     def cpu_s(self) -> float:
         """CPU seconds that the server and everything below it have used so far."""
@@ -97,16 +108,46 @@ class Target:
         server = psutil.Process(self.service.process.pid)
         return [server, *server.children(recursive=True)]
 
-    def environment_memory_mib(self) -> tuple[float, float]:
-        """PSS and private memory of one idle environment: its PID 1 and its runtime, the average of all."""
+    def first_processes(self) -> Sequence[psutil.Process]:
+        """PID 1 of each sandbox."""
         sandboxd = psutil.Process(self.service.process.pid).children()[0]
-        inits = sandboxd.children()
-        processes = [process for init in inits for process in (init, *init.children(recursive=True))]
-        maps = [process.memory_full_info() for process in processes]
-        return (
-            sum(one.pss for one in maps) / len(inits) / 2**20,
-            sum(one.uss for one in maps) / len(inits) / 2**20,
-        )
+        return [child for child in sandboxd.children() if child.name() != "lambent-zygote"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """In MiB. An environment is its PID 1 and its runtime; `shared_mib` counts a part of what it shares (PSS)."""
+
+    server_mib: float
+    shared_mib: float
+    private_mib: float
+
+
+def memory(data_dir: Path, count: int) -> Memory:
+    """Of a server without functions, and of idle environments of the simplest one."""
+    with running_service(data_dir, "--spare-sandboxes", "0", "--egress", "none") as service:
+        time.sleep(_SETTLE_S)
+        server = psutil.Process(service.process.pid)
+        idle = [one.memory_full_info().pss for one in (server, *server.children(recursive=True))]
+        client = service.client()
+        names = [deploy(client, f"hello-{number}", HELLO) for number in range(count)]
+        time.sleep(_SETTLE_S)
+        for name in names:
+            client.invoke(FunctionName=name, Payload=_EVENT)["Payload"].read()
+        inits = Target(service, Credential("", "")).first_processes()
+        inside = [one.memory_full_info() for init in inits for one in (init, *init.children(recursive=True))]
+    return Memory(
+        server_mib=sum(idle) / 2**20,
+        shared_mib=sum(one.pss for one in inside) / len(inits) / 2**20,
+        private_mib=sum(one.uss for one in inside) / len(inits) / 2**20,
+    )
+
+
+def start_s(data_dir: Path) -> float:
+    """Seconds from the start of a server until it is ready."""
+    started = time.perf_counter()
+    with running_service(data_dir):
+        return time.perf_counter() - started
 
 
 @contextmanager

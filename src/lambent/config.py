@@ -58,6 +58,10 @@ class Isolation(StrEnum):
     """No isolation: development only."""
 
 
+SPARE_SANDBOXES = 16
+SPARE_SANDBOXES_MAXIMUM = 1_024
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServeOptions:
     """The settings of one server.
@@ -74,6 +78,7 @@ class ServeOptions:
     idle_timeout_s: float = 600.0
     environment_age_s_maximum: float = 4 * 3600.0
     drain_timeout_s: float = float(TIMEOUT_S_MAXIMUM)
+    spare_sandboxes: int = SPARE_SANDBOXES
     account_concurrency: int = ACCOUNT_CONCURRENCY
     code_storage_bytes: int = CODE_STORAGE_BYTES
     """For each account in each region: of functions, their versions and layers, zipped."""
@@ -85,6 +90,10 @@ class ServeOptions:
     """Whom the server becomes when it was started as root; None keeps root's user id, without its capabilities."""
 
     def __post_init__(self) -> None:
+        if not 0 <= self.spare_sandboxes <= SPARE_SANDBOXES_MAXIMUM:
+            raise InvalidConfiguration(
+                f"--spare-sandboxes must be 0 to {SPARE_SANDBOXES_MAXIMUM}, found {self.spare_sandboxes}"
+            )
         if self.idle_timeout_s <= 0:
             raise InvalidConfiguration(f"--idle-timeout must be more than 0 s, found {self.idle_timeout_s:g} s")
         if self.environment_age_s_maximum <= 0:

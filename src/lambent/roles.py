@@ -147,6 +147,7 @@ async def _launch_sandboxes(
             egress=egress.value,
             level=options.isolation.value,
             zygotes=zygotes,
+            spares_maximum=options.spare_sandboxes,
         )
     )
     stack.push_async_callback(sandboxes.close)

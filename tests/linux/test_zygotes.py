@@ -165,7 +165,8 @@ def test_after_a_crash_the_next_generation_is_forked_too_and_finds_tmp(
 
 @pytest.fixture
 def own_service(tmp_path: Path) -> Iterator[RunningService]:
-    with running_service(tmp_path / "data", "--egress", "none") as running:
+    """Where nothing stands ready, so that every environment is forked when it is wanted."""
+    with running_service(tmp_path / "data", "--egress", "none", "--spare-sandboxes", "0") as running:
         yield running
 
 

@@ -53,9 +53,17 @@ class FakeKernel:
     """Fills new groups with the files a kernel would put there."""
 
     V1 = ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes", "memory.max_usage_in_bytes", "memory.usage_in_bytes")
-    V1 += ("memory.oom_control", "cpu.cfs_period_us", "cpu.cfs_quota_us", "pids.max", "freezer.state", "cgroup.procs")
+    V1 += (
+        "memory.oom_control",
+        "cpu.shares",
+        "cpu.cfs_period_us",
+        "cpu.cfs_quota_us",
+        "pids.max",
+        "freezer.state",
+        "cgroup.procs",
+    )
     V2 = ("memory.max", "memory.swap.max", "memory.peak", "memory.current", "memory.events", "cpu.max", "pids.max")
-    V2 += ("cgroup.freeze", "cgroup.procs", "cgroup.subtree_control")
+    V2 += ("cpu.weight", "cgroup.freeze", "cgroup.procs", "cgroup.subtree_control")
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, files: tuple[str, ...]) -> None:
         mkdir = Path.mkdir

@@ -10,6 +10,7 @@ from cyclopts import Parameter
 from lambent.config import (
     DEFAULT_DATA_DIR,
     DEFAULT_LISTEN,
+    SPARE_SANDBOXES,
     Auth,
     Egress,
     Isolation,
@@ -32,6 +33,7 @@ def serve(
     idle_timeout: str = "10m",
     max_environment_age: str = "4h",
     drain_timeout: str = "15m",
+    spare_sandboxes: int = SPARE_SANDBOXES,
     account_concurrency: int = ACCOUNT_CONCURRENCY,
     code_storage: str = "75GB",
     endpoint: Annotated[list[str] | None, Parameter(negative=())] = None,
@@ -58,6 +60,8 @@ def serve(
         How long any environment is kept, however busy it is; another one takes its place.
     drain_timeout:
         How long running invokes may go on once the server was told to stop.
+    spare_sandboxes:
+        How many sandboxes stand ready before anybody wants them, at most; as many as were wanted of late.
     account_concurrency:
         How many invokes may run at once.
     code_storage:
@@ -82,6 +86,7 @@ def serve(
         idle_timeout_s=parse_duration_s(idle_timeout),
         environment_age_s_maximum=parse_duration_s(max_environment_age),
         drain_timeout_s=parse_duration_s(drain_timeout),
+        spare_sandboxes=spare_sandboxes,
         account_concurrency=account_concurrency,
         code_storage_bytes=parse_size_bytes(code_storage),
         endpoints=parse_endpoints(endpoint or ()),

@@ -368,6 +368,7 @@ class Sandbox:
         """Kill everything inside and remove every trace. May be called again, and while another call waits."""
         if self._destroyed is None:
             self._destroyed = self._loop.create_future()
+            self._is_boosted = False  # nothing to limit any more
             with suppress(PlatformError):  # sandboxd is gone, and all of it with it
                 self._sandboxes.send(wire.Destroy(sandbox_id=self.id))
         await asyncio.shield(self._destroyed)

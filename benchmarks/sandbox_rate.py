@@ -1,0 +1,55 @@
+"""Sandboxes alone: how many sandboxd makes and clears away a second, with the default egress and nothing run inside."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from pathlib import Path
+
+from lambent.worker.runtime_dirs import prepare_empty
+from lambent.worker.sandbox.client import Sandbox, Sandboxes, SandboxOptions
+from lambent.worker.sandbox.network import probe_egress
+from lambent.worker.sandbox.plan import SandboxPlan
+
+_AT_ONCE = 16
+
+
+def measure(count: int) -> tuple[float, float]:
+    """Made a second, and cleared away a second."""
+    with tempfile.TemporaryDirectory(prefix="lambent-sandboxes-") as folder:
+        return asyncio.run(_measure(Path(folder), count))
+
+
+async def _measure(folder: Path, count: int) -> tuple[float, float]:
+    code = folder / "code"
+    code.mkdir()
+    egress = "open" if probe_egress()[0] else "none"
+    options = SandboxOptions(state_dir=folder / "state", server_id="benchmark", egress=egress)
+    async with await Sandboxes.launch(options) as sandboxes:
+        runtime_dir = prepare_empty(folder / "runtime")
+        plans = iter([_plan(str(number), code, runtime_dir, egress) for number in range(count)])
+        made: list[Sandbox] = []
+
+        async def make() -> None:
+            for plan in plans:
+                made.append(await sandboxes.create(plan))
+
+        started = time.perf_counter()
+        await asyncio.gather(*(make() for _ in range(_AT_ONCE)))
+        stood = time.perf_counter()
+        await asyncio.gather(*(sandbox.destroy() for sandbox in made))
+        return count / (stood - started), count / (time.perf_counter() - stood)
+
+
+def _plan(name: str, code: Path, runtime_dir: Path, egress: str) -> SandboxPlan:
+    return SandboxPlan(
+        sandbox_id=f"benchmark-{name}",
+        code_dir=str(code),
+        runtime_dir=str(runtime_dir),
+        memory_mib=128,
+        cpu_share=128 / 1769,
+        pids_maximum=1024,
+        ephemeral_storage_mib=512,
+        egress=egress,
+    )

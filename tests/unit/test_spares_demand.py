@@ -1,0 +1,60 @@
+"""How many sandboxes stand ready, decided from how many were wanted of late."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lambent.worker.sandbox.slot import Shape
+from lambent.worker.sandbox.spares import Demand
+
+HELLO, SDK = Shape.usual("python3.12"), Shape.usual("python3.12+sdk")
+
+
+def demand(maximum: int, *taken: tuple[Shape, float]) -> Demand:
+    made = Demand(maximum)
+    for shape, now_s in taken:
+        made.took(shape, now_s=now_s)
+    return made
+
+
+def test_nothing_stands_ready_before_anything_was_wanted() -> None:
+    assert Demand(16).wanted(now_s=0.0) == {}
+
+
+def test_what_was_wanted_once_stands_ready_twice() -> None:
+    assert demand(16, (HELLO, 0.0)).wanted(now_s=60.0) == {HELLO: 2}
+
+
+def test_as_many_stand_ready_as_were_wanted_in_the_last_seconds() -> None:
+    wanted = demand(16, *[(HELLO, 0.1 * number) for number in range(10)])
+
+    assert wanted.wanted(now_s=1.0) == {HELLO: 10}
+    assert wanted.wanted(now_s=30.0) == {HELLO: 2}
+
+
+def test_what_nobody_wants_any_more_does_not_stand_ready() -> None:
+    wanted = demand(16, (HELLO, 0.0), (SDK, 500.0))
+
+    assert wanted.wanted(now_s=601.0) == {SDK: 2}
+
+
+def test_what_was_wanted_last_comes_first_when_there_cannot_be_all() -> None:
+    wanted = demand(3, (HELLO, 0.0), (HELLO, 0.1), (SDK, 1.0))
+
+    assert wanted.wanted(now_s=1.5) == {SDK: 2, HELLO: 1}
+
+
+def test_without_spares_nothing_ever_stands_ready() -> None:
+    assert demand(0, (HELLO, 0.0)).wanted(now_s=0.1) == {HELLO: 0}
+
+
+@given(
+    st.integers(0, 8),
+    st.lists(st.tuples(st.sampled_from([HELLO, SDK]), st.floats(0, 1000)), max_size=40),
+    st.floats(0, 2000),
+)
+def test_there_are_never_more_than_the_maximum(maximum: int, taken: list[tuple[Shape, float]], now_s: float) -> None:
+    wanted = demand(maximum, *sorted(taken, key=lambda one: one[1])).wanted(now_s=now_s)
+
+    assert sum(wanted.values()) <= maximum
