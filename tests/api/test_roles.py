@@ -20,6 +20,23 @@ import os
 def handler(event, context):
     return {name: os.environ["AWS_" + name.upper()] for name in ("access_key_id", "secret_access_key", "session_token")}
 """
+INSIDE = """
+import boto3
+
+def refused(client, operation):
+    try:
+        getattr(client, operation)()
+    except Exception as error:
+        return error.response["Error"]["Code"]
+
+def handler(event, context):
+    forged = boto3.client("sts", aws_access_key_id="AKIAX", aws_secret_access_key="x", aws_session_token=None)
+    return [
+        boto3.client("sts").get_caller_identity()["Arn"],
+        refused(boto3.client("lambda"), "list_functions"),
+        refused(forged, "get_caller_identity"),
+    ]
+"""
 ACCOUNT = "000000000000"
 
 
@@ -102,6 +119,16 @@ def test_a_function_is_a_session_of_its_role_and_no_more_than_that(enforcing: Ru
     forged = keys | {"session_token": keys["session_token"][:-4] + "AAAA"}
     assert refused(enforcing.client("lambda", **forged).list_functions)[0] == "UnrecognizedClientException"
     assert refused(enforcing.client("sts", **forged).get_caller_identity)[0] == "InvalidClientTokenId"
+
+
+def test_inside_a_function_signatures_are_checked_as_well(root: Any) -> None:
+    iam, client = root("iam"), root("lambda")
+    role = iam.create_role(RoleName="inside", AssumeRolePolicyDocument=trust("lambda"))["Role"]["Arn"]
+    deploy(client, "inside", INSIDE, Role=role, MemorySize=256, Timeout=30)
+
+    who, denied, forged = json.loads(client.invoke(FunctionName="inside")["Payload"].read())
+    assert who == f"arn:aws:sts::{ACCOUNT}:assumed-role/inside/inside"
+    assert (denied, forged) == ("AccessDeniedException", "InvalidClientTokenId")
 
 
 def test_roles_and_sessions_outlive_the_server(tmp_path: Path) -> None:
