@@ -13,19 +13,18 @@ from lambent.iam.errors import InvalidInput
 ROLE, POLICY, SESSION_KEY = "AROA", "ANPA", "ASIA"
 """The first letters of an identifier tell what it stands for."""
 
-_BASE32 = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
-_ID_LETTERS, _KEY_LETTERS = 17, 16
+_ID_LETTERS = 17
 
 _POLICY_ARN = re.compile(r"arn:aws[a-z-]*:iam::(aws|[0-9]{12}):policy(/(?:[!-~]+/)?)([\w+=,.@-]{1,128})", re.ASCII)
 _ROLE_ARN = re.compile(r"arn:aws[a-z-]*:iam::([0-9]{12}):role(/(?:[!-~]+/)?)([\w+=,.@-]{1,64})", re.ASCII)
 
 
 def new_id(prefix: str) -> str:
-    return prefix + "".join(secrets.choice(_BASE32) for _ in range(_ID_LETTERS))
+    return prefix + b32encode(secrets.token_bytes(11)).decode()[:_ID_LETTERS]
 
 
 def new_access_key_id() -> str:
-    return SESSION_KEY + "".join(secrets.choice(_BASE32) for _ in range(_KEY_LETTERS))
+    return SESSION_KEY + b32encode(secrets.token_bytes(10)).decode()
 
 
 def derived_id(prefix: str, text: str) -> str:
