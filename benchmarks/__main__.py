@@ -16,9 +16,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
+
 from benchmarks import control as control_plane
 from benchmarks import events as events_story
-from benchmarks import floor_fork, floor_loop, lambent, peer_rie, sandbox_rate
+from benchmarks import floor_fork, floor_loop, lambent, peer_rie, sandbox_rate, streams
 from benchmarks.load import Measured
 from lambent.testing.service import running_service
 
@@ -129,6 +131,40 @@ def burst(server: lambent.Target, scale: float) -> list[Row]:
     return rows
 
 
+def stream(server: lambent.Target, scale: float) -> list[Row]:
+    """The first piece of a stream beside a whole warm invoke, by the same client; then 200 MB of it."""
+    server.deploy("hello-stream", lambent.HELLO, MemorySize=1769)
+    server.deploy("streamer", streams.STREAMER, MemorySize=1769, Timeout=60)
+    count, mib = int(4000 * scale), 199
+    invoke = server.request("hello-stream", b'{"key":"first"}').encode()
+    first = server.request("streamer", b"{}", operation=lambent.INVOKE_WITH_RESPONSE_STREAM).encode()
+    large = server.request("streamer", b'{"mib":%d}' % mib, operation=lambent.INVOKE_WITH_RESPONSE_STREAM)
+    large = large.replace("\r\n", "\r\nconnection: close\r\n", 1)
+    for request, end in ((invoke, b'"first"}'), (first, b"0\r\n\r\n")):
+        streams.first_bytes(server.port, request, end, count // 10)
+    whole = streams.first_bytes(server.port, invoke, b'"first"}', count)
+    soonest = streams.first_bytes(server.port, first, b"0\r\n\r\n", count)
+    process = psutil.Process(server.service.process.pid)
+    flows = [streams.flow(server.port, large.encode(), process) for _ in range(max(2, int(5 * scale)))]
+    fastest = max(flows, key=lambda one: one.mib_per_second)
+    return [
+        {
+            "what": "first byte of a stream",
+            "p50 ms": round(_at(soonest, 0.5) * 1000, 3),
+            "p99 ms": round(_at(soonest, 0.99) * 1000, 3),
+            "whole warm invoke p50 ms": round(_at(whole, 0.5) * 1000, 3),
+            "p50 / whole invoke": round(_at(soonest, 0.5) / _at(whole, 0.5), 2),
+        },
+        {
+            "what": f"stream of {mib} MiB",
+            "MiB per second": round(fastest.mib_per_second),
+            "slowest MiB per second": round(min(one.mib_per_second for one in flows)),
+            "server's memory growth MiB": round(max(one.memory_growth_mib for one in flows), 1),
+            "failures": sum(one.received_bytes < mib * 2**20 for one in flows),
+        },
+    ]
+
+
 def control(server: lambent.Target, scale: float) -> list[Row]:
     """Creations, pages of a long list, a start over many functions: on servers of its own, whose stores it fills."""
     functions, creations = int(10_000 * scale), int(400 * scale)
@@ -179,6 +215,7 @@ STORIES: dict[str, Callable[[lambent.Target, float], list[Row]]] = {
     "sandboxes": sandboxes,
     "memory": memory,
     "burst": burst,
+    "stream": stream,
     "control": control,
     "events": events,
 }

@@ -25,6 +25,9 @@ SLEEPER = "import time\ndef handler(event, context):\n    time.sleep(1)\n"
 _SETTLE_S = 2.0
 _SPARES_MAXIMUM = 16
 """What stands ready and is no environment."""
+INVOKE = "/2015-03-31/functions/{}/invocations"
+INVOKE_WITH_RESPONSE_STREAM = "/2021-11-15/functions/{}/response-streaming-invocations"
+
 _EVENT = b'{"key":"value"}'
 _LAMBDA_MAY_ASSUME = json.dumps(
     {
@@ -50,11 +53,15 @@ class Target:
     def deploy(self, name: str, code: str, **parameters: Any) -> None:
         deploy(self.client, name, code, **parameters)
 
-    def request(self, function: str, *, is_event: bool = False) -> str:
-        """A signed Invoke as it goes over the wire."""
+    @property
+    def port(self) -> int:
+        return int(self.service.endpoint_url.rsplit(":", 1)[1])
+
+    def request(self, function: str, event: bytes = _EVENT, *, operation: str = INVOKE, is_event: bool = False) -> str:
+        """A signed Invoke, or InvokeWithResponseStream, as it goes over the wire."""
         host = urllib.parse.urlsplit(self.service.endpoint_url).netloc
-        path = f"/2015-03-31/functions/{function}/invocations"
-        headers = {"host": host, "content-length": str(len(_EVENT))}
+        path = operation.format(function)
+        headers = {"host": host, "content-length": str(len(event))}
         if is_event:
             headers["x-amz-invocation-type"] = "Event"
         signed = sign(
@@ -63,21 +70,20 @@ class Target:
             raw_path=path,
             query="",
             headers=headers,
-            body=_EVENT,
+            body=event,
             region="us-east-1",
             service="lambda",
             now=time.time(),
         )
         lines = "".join(f"{name}: {value}\r\n" for name, value in {**headers, **signed}.items())
-        return f"POST {path} HTTP/1.1\r\n{lines}\r\n{_EVENT.decode()}"
+        return f"POST {path} HTTP/1.1\r\n{lines}\r\n{event.decode()}"
 
     def load(self, *functions: str, connections: int, count: int, warmup: int = 0, is_event: bool = False) -> Measured:
         """Invoke the functions in turn."""
-        port = int(self.service.endpoint_url.rsplit(":", 1)[1])
         return run(
             Load(
                 host="127.0.0.1",
-                port=port,
+                port=self.port,
                 requests=tuple(self.request(function, is_event=is_event) for function in functions),
                 connections=connections,
                 count=count,

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import stat
 import subprocess
 import sys
+import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import botocore.auth
+import botocore.awsrequest
+import botocore.credentials
 import botocore.exceptions
 import pytest
 
@@ -55,6 +60,30 @@ def test_the_root_key_is_let_in_and_can_invoke(enforcing: RunningService, root_k
     assert json.loads(client.invoke(FunctionName="echo", Payload='"x"')["Payload"].read()) == "x"
     sts = enforcing.client("sts", access_key=root_key["access_key_id"], secret_key=root_key["secret_access_key"])
     assert sts.get_caller_identity()["Arn"] == "arn:aws:iam::000000000000:root"
+
+
+def test_a_signed_function_url_is_for_those_who_have_a_key(enforcing: RunningService, root_key: dict[str, str]) -> None:
+    client = enforcing.client(access_key=root_key["access_key_id"], secret_key=root_key["secret_access_key"])
+    deploy(client, "who", ECHO)
+    url = client.create_function_url_config(FunctionName="who", AuthType="AWS_IAM")["FunctionUrl"]
+    host = urllib.parse.urlsplit(url).netloc
+
+    def ask(access_key: str, secret_key: str) -> tuple[int, Any]:
+        request = botocore.awsrequest.AWSRequest("GET", url)
+        credentials = botocore.credentials.Credentials(access_key, secret_key)
+        botocore.auth.SigV4Auth(credentials, "lambda", "us-east-1").add_auth(request)
+        connection = http.client.HTTPConnection("127.0.0.1", int(host.rpartition(":")[2]), timeout=60)
+        connection.request("GET", "/", headers={"host": host, **dict(request.headers.items())})
+        response = connection.getresponse()
+        try:
+            return response.status, json.loads(response.read())
+        finally:
+            connection.close()
+
+    status, event = ask(root_key["access_key_id"], root_key["secret_access_key"])
+    assert (status, event["requestContext"]["accountId"]) == (200, "000000000000")
+    assert ask(root_key["access_key_id"], "wrong")[0] == 403
+    assert ask("AKIAIOSFODNN7EXAMPLE", "wrong")[0] == 403
 
 
 def test_an_unknown_key_and_a_wrong_secret_are_refused(enforcing: RunningService, root_key: dict[str, str]) -> None:

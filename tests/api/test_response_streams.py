@@ -182,3 +182,58 @@ def test_a_runtime_in_bash_streams(function: Callable[..., str], stream: Stream)
         pieces, complete, _ = stream(name, event)
         assert (b"".join(pieces), complete) == (expected, {})
         assert len(pieces) > 1
+
+
+BOOTSTRAP = """#!/bin/bash
+api="http://$AWS_LAMBDA_RUNTIME_API/2018-06-01/runtime/invocation"
+while true; do
+    event=$(curl -sS -D /tmp/headers "$api/next")
+    id=$(tr -d '\\r' </tmp/headers | sed -n 's/^lambda-runtime-aws-request-id: *//Ip')
+    mode="Lambda-Runtime-Function-Response-Mode: ${event//\\"/}"
+    case "$event" in
+        *large*) head -c 9000000 /dev/zero | curl -sS -o /dev/null --data-binary @- "$api/$id/response" ;;
+        *cut*)
+            exec 3<>"/dev/tcp/${AWS_LAMBDA_RUNTIME_API/://}"
+            printf '%s\\r\\n' "POST /2018-06-01/runtime/invocation/$id/response HTTP/1.1" "Host: here" \\
+                "${mode/cut/streaming}" "Transfer-Encoding: chunked" "" 7 $'so far\\n' >&3
+            exec 3>&- ;;
+        *) echo hello | curl -sS -o /dev/null -T - -X POST -H "$mode" "$api/$id/response" ;;
+    esac
+done
+"""
+
+
+@pytest.fixture(scope="module")
+def by_mode(client: Any) -> Any:
+    from lambent.testing.service import deploy, make_zip
+
+    package = make_zip({"bootstrap": BOOTSTRAP}, executable=("bootstrap",))
+    yield deploy(client, "by-mode", package, Runtime="provided.al2023", Handler="unused", Timeout=20)
+    client.delete_function(FunctionName="by-mode")
+
+
+def test_a_runtime_may_send_a_response_of_unknown_length_that_is_no_stream(by_mode: str, stream: Stream) -> None:
+    assert stream(by_mode, "buffered")[:2] == ([b"hello\n"], {})
+    assert stream(by_mode, "Streaming")[:2] == ([b"hello\n"], {})
+
+
+def test_an_unknown_response_mode_is_an_error_of_the_runtime(by_mode: str, stream: Stream) -> None:
+    pieces, complete, _ = stream(by_mode, "sometimes")
+
+    assert pieces == []
+    assert json.loads(complete["ErrorDetails"])["errorType"] == "Runtime.InvalidResponseModeHeader"
+    assert stream(by_mode, "buffered")[0] == [b"hello\n"]
+
+
+def test_a_response_that_announces_more_than_is_allowed_is_refused_at_once(by_mode: str, client: Any) -> None:
+    response = client.invoke(FunctionName=by_mode, Payload=b'"large"')
+
+    assert json.loads(response["Payload"].read())["errorType"] == "Function.ResponseSizeTooLarge"
+
+
+def test_a_stream_that_its_runtime_gives_up_is_truncated(by_mode: str, stream: Stream) -> None:
+    pieces, complete, _ = stream(by_mode, "cut")
+
+    assert pieces == [b"so far\n"]
+    assert json.loads(complete["ErrorDetails"])["errorType"] == "Runtime.TruncatedResponse"
+    assert stream(by_mode, "buffered")[0] == [b"hello\n"]

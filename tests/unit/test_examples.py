@@ -27,6 +27,19 @@ async def test_hello_python_greets_and_counts_its_calls() -> None:
     assert end.stdout.startswith("[INFO]\t")
 
 
+async def test_stream_python_sends_a_text_word_by_word() -> None:
+    folder = EXAMPLES / "stream-python"
+    env = {"_HANDLER": "app.handler", "LAMBDA_TASK_ROOT": str(folder)}
+    command = [sys.executable, "-S", str(ROOT / "runtimes" / "python" / "bootstrap.py")]
+
+    async with running_runtime(command, env=env, cwd=folder) as runtime:
+        plain = await runtime.invoke(b'{"text": "one two", "pause_s": 0}')
+        over_http = await runtime.invoke(b'{"requestContext": {}, "text": "one", "pause_s": 0}')
+
+    assert (plain.body, plain.headers["lambda-runtime-function-response-mode"]) == (b"one\ntwo\n", "streaming")
+    assert over_http.body.endswith(bytes(8) + b"one\n")
+
+
 async def test_bash_runtime_answers_with_the_event() -> None:
     folder = EXAMPLES / "bash-runtime"
 

@@ -303,4 +303,4 @@ def test_any_damage_is_refused_or_harmless_but_never_another_error(data: st.Data
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     del content[data.draw(st.integers(len(content) // 2, len(content))) :]
     with suppress(BadPackage):
-        assert inspect(bytes(content)).unzipped_bytes <= 100
+        assert inspect(bytes(content)).unzipped_bytes <= 101  # the link may have become a file of one byte

@@ -6,14 +6,18 @@ Kept in memory and read anew, when the next request comes, for what the store sa
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import dataclass
 
 from lambent.model.arn import FunctionArn
+from lambent.model.errors import PlatformError
 from lambent.model.function import FunctionRecord
 from lambent.model.function_url import FunctionUrlConfig
 from lambent.model.policy import policy_of
 from lambent.model.records import decode_function
 from lambent.ports.store import Store
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +59,12 @@ class UrlDirectory:
             while self._stale:
                 key = self._stale.pop()
                 entry = await self._store.get(key)
-                self._note(key, decode_function(entry.value) if entry else None)
+                try:
+                    record = decode_function(entry.value) if entry else None
+                except PlatformError:  # one unreadable record must not close every other function's URL
+                    log.exception("function_urls.unreadable", extra={"key": key})
+                    record = None
+                self._note(key, record)
 
     def _note(self, key: str, record: FunctionRecord | None) -> None:
         for url_id in self._ids.pop(key, ()):
