@@ -30,7 +30,7 @@ Log = Callable[..., str]
 GOLDEN = Path(__file__).parent / "golden"
 
 SUBSCRIBER = """#!/usr/bin/python3
-import http.client, http.server, json, os, socket, sys, threading
+import http.client, http.server, json, os, socket, sys, threading, time
 name = os.path.basename(sys.argv[0])
 api = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
 identity = {}
@@ -44,7 +44,10 @@ def call(method, path, body=None, **headers):
     return response.status, json.loads(response.read())
 
 def say(*words): print(f"[{name}]", *words, flush=True)
-def seen(event): say("seen", json.dumps(event))
+told = []
+def seen(event):
+    say("seen", json.dumps(event))
+    told.append(event["type"])
 
 class Receiver(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
@@ -84,7 +87,9 @@ register("SHUTDOWN")
 receive_{protocol}()
 say("answer", *subscribe("{path}", "{schema}", TYPES, {destination}, buffering={{"timeoutMs": 25}}))
 open("/tmp/subscribed", "w").close()
-say("end", next_event()["shutdownReason"])
+reason = next_event()["shutdownReason"]
+while {reports} > told.count("platform.report"): time.sleep(0.001)
+say("end", reason)
 """
 
 TELEMETRY, LOGS = "/2022-07-01/telemetry", "/2020-08-15/logs"
@@ -108,9 +113,10 @@ def handler(event, context):
 _numbers = itertools.count()
 
 
-def follow(path: str = TELEMETRY, schema: str = "2022-12-13", protocol: str = "http") -> str:
-    destination = protocol.upper()
-    return SUBSCRIBER + FOLLOW.format(path=path, schema=schema, protocol=protocol, destination=destination)
+def follow(path: str = TELEMETRY, schema: str = "2022-12-13", protocol: str = "http", reports: int = 0) -> str:
+    """A subscriber that prints all it gets; one that is sent lines must know how many `reports` to await at its end."""
+    values = {"path": path, "schema": schema, "protocol": protocol, "reports": reports}
+    return SUBSCRIBER + FOLLOW.format(destination=protocol.upper(), **values)
 
 
 @pytest.fixture
@@ -248,7 +254,7 @@ def test_the_logs_api_tells_less(subscribed: Subscribed, invoke: Invoke, log: Lo
 
 
 def test_a_listener_gets_one_record_to_a_line(subscribed: Subscribed, invoke: Invoke, log: Log) -> None:
-    name = subscribed(AFTER_SUBSCRIPTION + FUNCTION, follow(protocol="tcp"))
+    name = subscribed(AFTER_SUBSCRIPTION + FUNCTION, follow(protocol="tcp", reports=2))
     invoke(name, "one")
     invoke(name, "two")
 
