@@ -7,6 +7,7 @@ import json
 import os
 import re
 import time
+import urllib.request
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -55,7 +56,16 @@ def log_of(response: Any) -> str:
     return base64.b64decode(response["LogResult"]).decode()
 
 
-def test_twenty_first_calls_at_once_see_no_init_and_the_next_one_does(client: Any, function: Function) -> None:
+def counted(service: RunningService) -> tuple[int, int]:
+    """Invokes so far in provisioned environments, and those that spilled over."""
+    with urllib.request.urlopen(f"{service.endpoint_url}/_lambent/environments") as answer:
+        told = json.load(answer)
+    return told["provisioned_invocations"], told["spillover_invocations"]
+
+
+def test_twenty_first_calls_at_once_see_no_init_and_the_next_one_does(
+    service: RunningService, client: Any, function: Function
+) -> None:
     name = function(SLOW_INIT, Publish=True, Timeout=30)
     asked = provision(client, name, "1", 20)
     assert (asked["Status"], asked["AllocatedProvisionedConcurrentExecutions"]) == ("IN_PROGRESS", 0)
@@ -65,11 +75,13 @@ def test_twenty_first_calls_at_once_see_no_init_and_the_next_one_does(client: An
     def call(_: int) -> Any:
         return client.invoke(FunctionName=name, Qualifier="1", Payload=b"3", LogType="Tail")
 
+    before = counted(service)
     with ThreadPoolExecutor(21) as pool:
         responses = list(pool.map(call, range(21)))
 
     kinds = sorted(json.load(response["Payload"]) for response in responses)
     assert kinds == ["on-demand", *["provisioned-concurrency"] * 20]
+    assert counted(service) == (before[0] + 20, before[1] + 1)
     logs = [log_of(response) for response in responses]
     assert sum("Init Duration" in log.partition("\nREPORT")[2] for log in logs) == 1
     made_ahead = re.compile(r"INIT_REPORT Init Duration: [2-9]\d{3,}\.\d\d ms\tPhase: init\n")

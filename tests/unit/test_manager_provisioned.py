@@ -72,6 +72,10 @@ async def test_invokes_take_provisioned_environments_first_and_spill_over() -> N
     assert set(worker.answers) == {"e0", "e1"}
     assert worker.started[2:] == ["e2"]
     assert worker.provisioned == ["e0", "e1"]
+    worker.settle(2)
+    await until(lambda: len(worker.answers) == 3)
+    told = manager.statistics()
+    assert (told.provisioned, told.provisioned_invocations, told.spillover_invocations) == (2, 2, 1)
     await given_up(tasks)
 
 

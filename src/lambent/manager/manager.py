@@ -42,6 +42,12 @@ class ManagerStatistics:
     busy: int
     starting: int
     waiting: int
+    provisioned: int
+    """Environments of provisioned concurrency that are initialised, at work or idle; they are among the others too."""
+    provisioned_invocations: int
+    """Since the server started, as the next one: AWS's ProvisionedConcurrencyInvocations."""
+    spillover_invocations: int
+    """Of versions with provisioned concurrency, but on demand: ProvisionedConcurrencySpilloverInvocations."""
 
 
 class LocalManager:
@@ -71,6 +77,8 @@ class LocalManager:
         self._busy: set[EnvironmentId] = set()
         self._assigned: set[EnvironmentId] = set()
         """Handed to a waiting invoke that has not come round to using it."""
+        self._provisioned_invocations = 0
+        self._spillover_invocations = 0
         self._keeper: asyncio.Task[None] | None = None
         worker.listen(self)
 
@@ -102,7 +110,7 @@ class LocalManager:
         if environment_id is None:
             self._counter.acquire(target.version.arn)
             environment_id = pool.idle.popitem()[0]
-        self._busy.add(environment_id)
+        self._occupy(environment_id, pool)
         return self._worker.invoke(environment_id, request)
 
     def reserve(self, function: FunctionArn, concurrency: int | None) -> None:
@@ -155,6 +163,9 @@ class LocalManager:
             busy=len(self._busy),
             starting=sum(len(pool.starting) + len(pool.provision.starting) for pool in pools),
             waiting=sum(len(pool.waiters) for pool in pools),
+            provisioned=sum(len(pool.provision.ready) for pool in pools),
+            provisioned_invocations=self._provisioned_invocations,
+            spillover_invocations=self._spillover_invocations,
         )
 
     # What the worker tells -----------------------------------------------------------------------------------------
@@ -230,7 +241,7 @@ class LocalManager:
         environment_id = pool.provision.take_idle()
         if environment_id is None:
             environment_id = await self._acquire_on_demand(pool)
-        self._busy.add(environment_id)
+        self._occupy(environment_id, pool)
         return environment_id
 
     def _pool(self, target: Target) -> Pool:
@@ -255,6 +266,13 @@ class LocalManager:
         if environment_id in pool.provision:  # it has become free before one on demand was there
             self._counter.release(function)
         return environment_id
+
+    def _occupy(self, environment_id: EnvironmentId, pool: Pool) -> None:
+        self._busy.add(environment_id)
+        if environment_id in pool.provision:
+            self._provisioned_invocations += 1
+        elif pool.provision.requested:
+            self._spillover_invocations += 1
 
     async def _wait(self, pool: Pool) -> EnvironmentId:
         loop = asyncio.get_running_loop()
