@@ -6,9 +6,11 @@ import asyncio
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -243,6 +245,38 @@ async def test_writes_that_arrive_together_share_a_commit(tmp_path: Path) -> Non
         await asyncio.gather(*(store.put(f"{n}", b"") for n in range(100)))
         assert statements.count("COMMIT") == 1
         store._writer.set_trace_callback(None)
+
+
+async def test_nobody_reads_what_the_watchers_have_not_been_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_in_the_file, may_return, commit = threading.Event(), threading.Event(), SqliteStore._commit
+
+    def lingering(store: SqliteStore, batch: Any) -> Any:
+        outcomes = commit(store, batch)
+        is_in_the_file.set()
+        may_return.wait()
+        return outcomes
+
+    async with SqliteStore(tmp_path / "store.db") as store:
+        kept, removed = await store.put("f/a", b"1"), await store.put("f/b", b"1")
+        before = [Entry("f/a", b"1", kept), Entry("f/b", b"1", removed)]
+        told: list[str] = []
+        store.watch("f/", told.append)
+        monkeypatch.setattr(SqliteStore, "_commit", lingering)
+        writing = asyncio.gather(store.put("f/a", b"2"), store.delete("f/b"), store.put("f/c", b"2"))
+        await asyncio.to_thread(is_in_the_file.wait)
+
+        assert [await store.get("f/a"), await store.get("f/b")] == before
+        assert await store.get("f/c") is None
+        assert await store.scan("f/") == before
+        assert await store.scan("f/", after="f/a", limit=1) == before[1:]
+        assert told == []
+        may_return.set()
+        await writing
+
+        assert told == ["f/a", "f/b", "f/c"]
+        assert [(entry.key, entry.value) for entry in await store.scan("f/")] == [("f/a", b"2"), ("f/c", b"2")]
 
 
 async def test_a_full_disk_fails_the_write_and_changes_nothing(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from typing import Self
 
 from lambent.adapters.sqlite.file import Format, open_file, unusable
 from lambent.adapters.watchers import Watchers
+from lambent.model.errors import PlatformError
 from lambent.ports.store import ABSENT, Entry, Revision, RevisionMismatch, WriteFailed
 
 FORMAT = Format(
@@ -49,6 +50,9 @@ class SqliteStore(Watchers):
         super().__init__()
         self._path = path
         self._pending: list[_Write] = []
+        self._before: dict[str, Entry | None] = {}
+        """What the keys of the batch under way held. It may be in the file before this loop hears of it, and nobody
+        shall read what the watchers have not been told."""
         self._wake = asyncio.Event()
         self._is_closing = False
 
@@ -78,8 +82,7 @@ class SqliteStore(Watchers):
             self._reader.close()
 
     async def get(self, key: str) -> Entry | None:
-        rows = self._read("SELECT key, value, revision FROM entries WHERE key = ?", key)
-        return rows[0] if rows else None
+        return self._before[key] if key in self._before else self._find(key)
 
     async def put(self, key: str, value: bytes, *, expected: Revision | None = None) -> Revision:
         return await self._write(key, value, expected)
@@ -89,7 +92,14 @@ class SqliteStore(Watchers):
 
     async def scan(self, prefix: str, *, after: str = "", limit: int = 1_000) -> Sequence[Entry]:
         statement = "SELECT key, value, revision FROM entries WHERE key >= ? AND key > ? ORDER BY key LIMIT ?"
-        return [entry for entry in self._read(statement, prefix, after, limit) if entry.key.startswith(prefix)]
+        entries = self._read(statement, prefix, after, limit + len(self._before))
+        found = {entry.key: entry for entry in entries if entry.key not in self._before}
+        found |= {key: entry for key, entry in self._before.items() if entry is not None and key > after}
+        return [found[key] for key in sorted(found) if key.startswith(prefix)][:limit]
+
+    def _find(self, key: str) -> Entry | None:
+        rows = self._read("SELECT key, value, revision FROM entries WHERE key = ?", key)
+        return rows[0] if rows else None
 
     def _read(self, statement: str, *parameters: str | int) -> list[Entry]:
         try:
@@ -107,14 +117,22 @@ class SqliteStore(Watchers):
         return await done
 
     async def _write_batches(self) -> None:
-        loop = asyncio.get_running_loop()
         while self._pending or not self._is_closing:
             await self._wake.wait()
             self._wake.clear()
             batch, self._pending = self._pending, []
-            outcomes = await loop.run_in_executor(self._thread, self._commit, batch)
+            outcomes = await self._committed(batch)
             for write, outcome in zip(batch, outcomes, strict=True):
                 self._settle(write, outcome)
+
+    async def _committed(self, batch: list[_Write]) -> Sequence[Revision | Exception]:
+        try:
+            self._before = {write.key: self._find(write.key) for write in batch}
+            return await asyncio.get_running_loop().run_in_executor(self._thread, self._commit, batch)
+        except PlatformError as error:
+            return [error] * len(batch)
+        finally:
+            self._before = {}
 
     def _settle(self, write: _Write, outcome: Revision | Exception) -> None:
         if isinstance(outcome, int) and outcome != ABSENT:
