@@ -231,6 +231,16 @@ async def test_what_is_no_longer_provisioned_goes_when_it_is_done_and_its_concur
     await given_up(tasks)
 
 
+async def test_what_the_server_stops_when_it_ends_is_not_replaced() -> None:
+    worker = NotedWorker()
+    async with make_manager(worker) as manager:
+        provision(manager, 1)
+        ready(worker, 0)
+    worker.lose(0)
+
+    assert worker.started == ["e0"]
+
+
 async def test_no_more_than_a_hundred_are_made_ahead_at_once() -> None:
     worker = NotedWorker()
     manager = make_manager(worker, concurrency=1_000)

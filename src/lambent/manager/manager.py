@@ -91,6 +91,8 @@ class LocalManager:
     ) -> None:
         if self._keeper is not None:
             self._keeper.cancel()
+        for pool in self._pools.values():
+            pool.provision.requested = 0  # what the worker stops from now on is not to be replaced
 
     def admit(self, function: FunctionArn) -> None:
         self._requests.admit(function, self._counter.reserved(function), time.monotonic())
