@@ -61,16 +61,17 @@ def waiting(scale: float) -> list[Row]:
         with lambent.target(data_dir) as server:
             server.deploy("held", lambent.SLEEPER.replace("sleep(1)", "sleep(800)"), Timeout=900)
             server.client.put_function_concurrency(FunctionName="held", ReservedConcurrentExecutions=1)
-            empty, empty_mib = _accept_beside(server, count)
+            empty, empty_mib, empty_cpu_s = _accept_beside(server, count)
             server.service.kill()
         asyncio.run(_fill(data_dir / "events.db", million))
         with lambent.target(data_dir) as server:
-            full, full_mib = _accept_beside(server, count)
+            full, full_mib, full_cpu_s = _accept_beside(server, count)
             server.service.kill()
     return [
         {
             "what": f"accepts, {CLIENTS} clients, nothing waiting",
             "per second": round(empty.per_second),
+            "server CPU s per 1,000": round(empty_cpu_s, 3),
             "RSS MiB": round(empty_mib),
             "failures": empty.failures,
         },
@@ -78,6 +79,7 @@ def waiting(scale: float) -> list[Row]:
             "what": f"accepts, {CLIENTS} clients, {million:,} events waiting",
             "per second": round(full.per_second),
             "of the empty queue's": round(full.per_second / empty.per_second, 2),
+            "server CPU s per 1,000": round(full_cpu_s, 3),
             "RSS MiB": round(full_mib),
             "more MiB": round(full_mib - empty_mib),
             "failures": full.failures,
@@ -107,11 +109,13 @@ def _accept(server: lambent.Target, function: str, count: int) -> Measured:
     return server.load(function, connections=CLIENTS, count=count, warmup=0, is_event=True)
 
 
-def _accept_beside(server: lambent.Target, count: int) -> tuple[Measured, float]:
-    """Measured after a first tenth, so that neither is cold."""
+def _accept_beside(server: lambent.Target, count: int) -> tuple[Measured, float, float]:
+    """Measured after a first tenth, so that neither is cold; with the server's memory, and its CPU time per 1,000."""
     _accept(server, "held", count // 10)
+    cpu_s = server.cpu_s()
     measured = _accept(server, "held", count)
-    return measured, psutil.Process(server.service.process.pid).memory_info().rss / 2**20
+    per_thousand_s = (server.cpu_s() - cpu_s) / count * 1_000
+    return measured, psutil.Process(server.service.process.pid).memory_info().rss / 2**20, per_thousand_s
 
 
 def _wait_until_delivered(server: lambent.Target) -> None:
