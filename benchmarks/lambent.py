@@ -117,7 +117,14 @@ class Target:
     def first_processes(self) -> Sequence[psutil.Process]:
         """PID 1 of each sandbox."""
         sandboxd = psutil.Process(self.service.process.pid).children()[0]
-        return [child for child in sandboxd.children() if child.name() != "lambent-zygote"]
+        return [child for child in sandboxd.children() if _name(child) != "lambent-zygote"]
+
+
+def _name(process: psutil.Process) -> str | None:
+    try:
+        return str(process.name())
+    except psutil.NoSuchProcess:
+        return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,12 +23,20 @@ def new_namespace() -> int:
     Raises:
         PermissionError: the caller lacks CAP_SYS_ADMIN.
     """
+    with inside_new_namespace() as made:
+        return made
+
+
+@contextmanager
+def inside_new_namespace() -> Iterator[int]:
+    """Make a namespace and run the block in it, then return to the one before. The descriptor is the caller's."""
     home = current_namespace()
     try:
         unshare(CLONE_NEWNET)
-        made = current_namespace()
-        setns(home, CLONE_NEWNET)
-        return made
+        try:
+            yield current_namespace()
+        finally:
+            setns(home, CLONE_NEWNET)
     finally:
         os.close(home)
 

@@ -236,4 +236,6 @@ def _far_end(index: int, address: IPv4Address, *, gateway: IPv4Address) -> list[
 
 def _disable_ipv6(interface: str) -> None:
     with suppress(FileNotFoundError):  # a kernel without IPv6
-        Path(f"/proc/sys/net/ipv6/conf/{interface}/disable_ipv6").write_text("1")
+        switch = os.open(f"/proc/sys/net/ipv6/conf/{interface}/disable_ipv6", os.O_WRONLY | os.O_CLOEXEC)
+        os.write(switch, b"1")
+        os.close(switch)

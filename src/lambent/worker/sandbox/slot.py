@@ -24,7 +24,7 @@ from lambent.worker.sandbox.cgroups import Cgroups
 from lambent.worker.sandbox.init import open_mount, step
 from lambent.worker.sandbox.inner_wire import Ground, Setup, Walls
 from lambent.worker.sandbox.netlink import Netlink, bring_up
-from lambent.worker.sandbox.netns import inside, new_namespace
+from lambent.worker.sandbox.netns import inside, inside_new_namespace
 from lambent.worker.sandbox.network import Network
 from lambent.worker.sandbox.plan import (
     AWS_ENDPOINT_PORT,
@@ -288,10 +288,9 @@ class WalledSlot(Slot):
             self._undo.append(partial(self._passwd_file.unlink, missing_ok=True))
 
     def _make_network_namespace(self) -> None:
-        with step("make network namespace"):
-            self._network_namespace = new_namespace()
-            self._undo.append(partial(os.close, self._network_namespace))
-        with step("listen inside"), inside(self._network_namespace):
+        with step("make network namespace"), inside_new_namespace() as made:
+            self._network_namespace = made
+            self._undo.append(partial(os.close, made))
             with closing(Netlink()) as netlink:
                 netlink.perform(bring_up(_LOOPBACK))
             self._listen("listener", RUNTIME_API_PORT)

@@ -52,6 +52,7 @@ def serve(path: list[str]) -> None:
     init.forgo(ground)
     gc.collect()
     gc.freeze()  # children share these pages as long as nobody writes to them
+    gc.disable()  # until one of them is a runtime
     inner_wire.send(control, "ZygoteReady", name=orders["name"], modules=modules)
     _become_runtime(_bear(control, ground), name)
     _become_the_functions(added)
@@ -110,6 +111,7 @@ def _become_runtime(forked: init.Forked, name: str) -> None:
 def _become_the_functions(added: dict[str, str]) -> None:
     """Wait until it is told whose this runtime is."""
     process = _wait_to_be_told()
+    gc.enable()
     _replace_variables({**process.env, **added})
     os.chdir(process.cwd)
 
