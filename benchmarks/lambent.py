@@ -23,6 +23,7 @@ USES_SDK = "import boto3\ndef handler(event, context):\n    return event\n"
 SLEEPER = "import time\ndef handler(event, context):\n    time.sleep(1)\n"
 
 _SETTLE_S = 2.0
+_CLEARED_S = 30.0
 _SPARES_MAXIMUM = 16
 """What stands ready and is no environment."""
 INVOKE = "/2015-03-31/functions/{}/invocations"
@@ -98,12 +99,19 @@ class Target:
         for name in [f"{prefix}-first", *names]:
             self.deploy(name, code)
         time.sleep(_SETTLE_S)  # what was started for the first of them is ready, as it is for every later one
-        return self.load(*names, connections=1, count=count).latencies_s
+        try:
+            return self.load(*names, connections=1, count=count).latencies_s
+        finally:
+            self.remove(f"{prefix}-first", *names)
 
-    def remove(self, name: str) -> None:
-        """Delete a function and wait until its environments are gone."""
-        self.client.delete_function(FunctionName=name)
-        while len(self.first_processes()) > _SPARES_MAXIMUM:
+    def remove(self, *names: str) -> None:
+        """Delete functions and wait until their environments are gone."""
+        before = len(self.first_processes())
+        client = self.client
+        for name in names:
+            client.delete_function(FunctionName=name)
+        deadline = time.monotonic() + _CLEARED_S
+        while len(self.first_processes()) > min(before, _SPARES_MAXIMUM) and time.monotonic() < deadline:
             time.sleep(0.1)
 
     def cpu_s(self) -> float:
