@@ -9,7 +9,7 @@ import os
 import platform
 import secrets
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,8 @@ from lambent.adapters.http.aws_services import Signer
 from lambent.adapters.http.code_source import S3CodeSource
 from lambent.adapters.http.event_sources import HttpEventSources
 from lambent.adapters.http.targets import HttpTargets
+from lambent.adapters.memory.ownership import LocalOwnership
+from lambent.adapters.sources.http_sources import HttpSources
 from lambent.adapters.sqlite.event_queue import SqliteEventQueue
 from lambent.adapters.sqlite.log_store import SqliteLogStore
 from lambent.adapters.sqlite.store import SqliteStore
@@ -57,6 +59,7 @@ from lambent.model.arn import FunctionArn
 from lambent.model.errors import PlatformError
 from lambent.model.function import FunctionRecord
 from lambent.model.limits import REQUEST_BYTES
+from lambent.pollers import Pollers, Surroundings
 from lambent.ports.store import Store
 from lambent.service_log import start_service_log
 from lambent.spec.service import load
@@ -76,6 +79,9 @@ _ARCHITECTURES = {"aarch64": "arm64"}
 """AWS's names where they are not the kernel's."""
 
 SERVICES = ("lambda", "logs", "sts", "iam")
+
+Drain = Callable[[float], Awaitable[None]]
+"""Begins nothing more, and returns when what runs has ended or the seconds are over."""
 
 
 def serve(options: ServeOptions) -> int:
@@ -105,13 +111,13 @@ async def _serve(options: ServeOptions) -> None:
             await compile_client(runtime_dirs["python"], interpreters)
         privileges.drop(user=options.user, data_dir=data_dir)
         host = _Host(options, egress, data_dir, interpreters, runtime_dirs, sandboxes)
-        server, events = await host.start(stack)
+        server, drains = await host.start(stack)
         stopping = _stop_signal()
         await server.listen(options.listen_host, options.listen_port)
         log.info("server.ready", extra={"listen": f"{options.listen_host}:{options.listen_port}"})
         await stopping.wait()
         log.info("server.draining", extra={"timeout_s": options.drain_timeout_s})
-        await asyncio.gather(server.drain(options.drain_timeout_s), events.drain(options.drain_timeout_s))
+        await asyncio.gather(*(drain(options.drain_timeout_s) for drain in drains))
     log.info("server.stopped")
 
 
@@ -193,7 +199,7 @@ class _Host:
         self._runtime_dirs = runtime_dirs
         self._sandboxes = sandboxes
 
-    async def start(self, stack: AsyncExitStack) -> tuple[Server, Events]:
+    async def start(self, stack: AsyncExitStack) -> tuple[Server, Sequence[Drain]]:
         """Everything but the listening socket. What is entered later is left first: callers before those they call."""
         data_dir, options = self._data_dir, self._options
         store = await stack.enter_async_context(SqliteStore(data_dir / "functions.db"))
@@ -245,7 +251,9 @@ class _Host:
         limits = Limits(
             body_bytes=2 * REQUEST_BYTES
         )  # the gateway refuses in AWS's words what is only a little too large
-        return await stack.enter_async_context(Server(gateway.handle, limits=limits, name="frontend")), events
+        pollers = await self._pollers(store, queue, invoker, stack)
+        server = await stack.enter_async_context(Server(gateway.handle, limits=limits, name="frontend"))
+        return server, (server.drain, events.drain, pollers.drain)
 
     def _worker(
         self,
@@ -315,6 +323,21 @@ class _Host:
             is_host_busy=_is_host_busy,
         )
         return await stack.enter_async_context(events)
+
+    async def _pollers(
+        self, store: SqliteStore, queue: SqliteEventQueue, invoker: Invoker, stack: AsyncExitStack
+    ) -> Pollers:
+        sources = await stack.enter_async_context(HttpSources(self._options.endpoints, store, _operators_signature()))
+        around = Surroundings(
+            store=store,
+            sources=sources,
+            ownership=LocalOwnership(),
+            outcomes=queue,
+            invoke=invoker.invoke,
+            resolve=invoker.resolve,
+            new_request_id=new_request_id,
+        )
+        return await stack.enter_async_context(Pollers(around))
 
     async def _control(
         self,

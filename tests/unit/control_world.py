@@ -16,8 +16,9 @@ from lambent.control import Control
 from lambent.model.arn import FunctionArn
 from lambent.model.caller import CallerContext
 from lambent.model.errors import InvalidParameterValue
-from lambent.model.event_source_mapping import EventSourceMapping
+from lambent.model.event_source_mapping import EventSourceMapping, mapping_prefix, settled
 from lambent.model.function import FunctionVersion
+from lambent.model.records import decode_mapping, encode
 
 ROLE = "arn:aws:iam::000000000000:role/any"
 ARN = "arn:aws:lambda:eu-west-1:000000000000:function:f"
@@ -150,10 +151,18 @@ class World:
         return await self.call("GetFunctionConfiguration", FunctionName=name)
 
     async def settled(self) -> None:
-        """Wait for every activation of a function and every change of a mapping that is under way."""
-        settling = self.control._settling
-        while tasks := [*self.control._activations._tasks, *(settling._tasks if settling else ())]:
+        """Wait for every activation of a function that is under way."""
+        while tasks := self.control._activations._tasks:
             await asyncio.wait(tasks)
+
+    async def polled(self) -> None:
+        """Settle every change of a mapping that is under way, as who polls does."""
+        for entry in await self.store.scan(mapping_prefix()):
+            after = settled(decode_mapping(entry.value))
+            if after is None:
+                await self.store.delete(entry.key, expected=entry.revision)
+            else:
+                await self.store.put(entry.key, encode(after), expected=entry.revision)
 
 
 def present(answer: Any) -> Any:

@@ -10,10 +10,8 @@ from typing import Any
 import pytest
 from control_world import ARN, CALLER, World
 
-from lambent.control.mapping_settling import NOTHING_POLLS
 from lambent.model.errors import ApiError, InvalidParameterValue, ResourceConflict, ResourceInUse, ResourceNotFound
-from lambent.model.event_source_mapping import mapping_prefix, result_key, settled
-from lambent.model.records import decode_mapping, encode
+from lambent.model.event_source_mapping import mapping_prefix, result_key
 
 QUEUE = "arn:aws:sqs:eu-west-1:000000000000:q"
 FIFO = f"{QUEUE}.fifo"
@@ -51,9 +49,7 @@ async def world() -> AsyncIterator[World]:
 
 
 async def create(world: World, **members: Any) -> Any:
-    answer = await world.call("CreateEventSourceMapping", **{"FunctionName": "f", **members})
-    answer.pop("_Warning", None)
-    return answer
+    return await world.call("CreateEventSourceMapping", **{"FunctionName": "f", **members})
 
 
 async def created(world: World, **members: Any) -> Any:
@@ -63,7 +59,7 @@ async def created(world: World, **members: Any) -> Any:
 
 
 async def settle(world: World, uuid: str) -> Any:
-    await world.settled()
+    await world.polled()
     return await world.call("GetEventSourceMapping", UUID=uuid)
 
 
@@ -165,14 +161,6 @@ async def test_everything_that_is_said_is_kept(world: World) -> None:
     assert scaled["ScalingConfig"] == {"MaximumConcurrency": 2}
 
 
-@pytest.mark.parametrize("source", EVERY_KIND)
-async def test_an_enabled_mapping_says_that_nothing_polls(world: World, source: dict[str, Any]) -> None:
-    answer = await world.call("CreateEventSourceMapping", FunctionName="f", **source)
-    assert answer["_Warning"] == NOTHING_POLLS
-    after = await settle(world, answer["UUID"])
-    assert (after["State"], after["StateTransitionReason"]) == ("Enabled", NOTHING_POLLS)
-
-
 async def test_a_mapping_that_is_created_disabled_ends_so(world: World) -> None:
     answer = await created(world, **SQS, Enabled=False)
     assert (answer["State"], answer["StateTransitionReason"]) == ("Disabled", "USER_INITIATED")
@@ -207,44 +195,17 @@ async def test_an_unknown_uuid_is_not_found(world: World, operation: str) -> Non
     assert refused.value.message == "The resource you requested does not exist."
 
 
-async def test_a_change_that_was_under_way_at_a_crash_is_settled_at_the_next_start() -> None:
-    world = World()
-    async with world.running(has_pollers=True):
-        await world.created()
-        await create(world, **SQS)
-        deleted = (await create(world, **KINESIS))["UUID"]
-        key = mapping_prefix("000000000000", "eu-west-1") + deleted
-        entry = await world.store.get(key)
-        assert entry is not None
-        after = settled(decode_mapping(entry.value))
-        assert after is not None
-        await world.store.put(key, encode(after))
-        await world.call("DeleteEventSourceMapping", UUID=deleted)
-    async with world.running():
-        await world.settled()
-        listed = (await world.call("ListEventSourceMappings"))["EventSourceMappings"]
-        assert [(one["EventSourceArn"], one["State"]) for one in listed] == [(QUEUE, "Enabled")]
-
-
-async def test_who_polls_follows_the_store_and_settles_a_change_itself() -> None:
-    world = World()
-    async with world.running(has_pollers=True):
-        await world.created()
-        followed: list[str] = []
-        world.store.watch(mapping_prefix(), followed.append)
-        answer = await world.call("CreateEventSourceMapping", FunctionName="f", **SQS)
-        assert "_Warning" not in answer
-        uuid = answer["UUID"]
-        assert followed == [mapping_prefix("000000000000", "eu-west-1") + uuid]
-        entry = await world.store.get(followed[0])
-        assert entry is not None
-        after = settled(decode_mapping(entry.value))
-        assert after is not None
-        await world.store.put(after.key, encode(after), expected=entry.revision)
-        await world.store.put(result_key("000000000000", "eu-west-1", uuid), b"OK")
-        found = await world.call("GetEventSourceMapping", UUID=uuid)
-        assert (found["State"], found["StateTransitionReason"]) == ("Enabled", "USER_INITIATED")
-        assert found["LastProcessingResult"] == "OK"
+async def test_who_polls_is_told_of_each_change_and_says_what_it_came_to(world: World) -> None:
+    followed: list[str] = []
+    world.store.watch(mapping_prefix(), followed.append)
+    uuid = (await create(world, **SQS))["UUID"]
+    assert followed == [mapping_prefix("000000000000", "eu-west-1") + uuid]
+    await world.polled()
+    await world.store.put(result_key("000000000000", "eu-west-1", uuid), b"OK")
+    assert len(followed) == 2
+    found = await world.call("GetEventSourceMapping", UUID=uuid)
+    assert (found["State"], found["StateTransitionReason"]) == ("Enabled", "USER_INITIATED")
+    assert found["LastProcessingResult"] == "OK"
 
 
 async def test_what_an_update_does_not_mention_stays_and_empty_structures_clear(world: World) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Protocol
 
 from lambent.control import answers
 from lambent.control import event_source_checks as checks
@@ -18,9 +17,7 @@ from lambent.control.event_source_requests import (
     MappingRequest,
     UpdateEventSourceMappingRequest,
 )
-from lambent.control.functions import WARNING
 from lambent.control.mapping_catalogue import FoundMapping, MappingCatalogue
-from lambent.control.mapping_settling import NOTHING_POLLS
 from lambent.control.names import function_arn
 from lambent.control.stamps import Stamps
 from lambent.model.arn import FunctionArn
@@ -33,12 +30,8 @@ from lambent.ports.event_sources import EventSources
 PAGE_MAXIMUM = 100
 
 
-class Settling(Protocol):
-    def begin(self, mapping: EventSourceMapping) -> None: ...
-
-
 class EventSourceMappings:
-    """`settling` makes changes take effect; None leaves that to who polls and follows the mappings in the store."""
+    """What is written here takes effect by who polls: it follows the mappings in the store, and settles each change."""
 
     def __init__(
         self,
@@ -46,13 +39,11 @@ class EventSourceMappings:
         mappings: MappingCatalogue,
         sources: EventSources,
         stamps: Stamps,
-        settling: Settling | None,
     ) -> None:
         self._catalogue = catalogue
         self._mappings = mappings
         self._sources = sources
         self._stamps = stamps
-        self._settling = settling
 
     async def create_event_source_mapping(
         self, caller: CallerContext, request: CreateEventSourceMappingRequest
@@ -69,7 +60,7 @@ class EventSourceMappings:
         async with self._mappings.changing:
             await self._require_only(mapping)
             await self._mappings.put(mapping)
-        return self._begun(mapping)
+        return answer(mapping)
 
     async def get_event_source_mapping(self, caller: CallerContext, request: MappingRequest) -> Answer:
         found = await self._mappings.find(caller.account, caller.region, request.uuid)
@@ -109,14 +100,14 @@ class EventSourceMappings:
             await self._function(mapping.function, rules)
             mapping = self._changed(mapping, _changing_state(before, mapping))
             await self._mappings.put(mapping, found.revision)
-        return self._begun(mapping)
+        return answer(mapping)
 
     async def delete_event_source_mapping(self, caller: CallerContext, request: MappingRequest) -> Answer:
         async with self._mappings.changing:
             found = await self._changeable(caller, request.uuid, "delete")
             mapping = self._changed(found.mapping, MappingState.DELETING)
             await self._mappings.put(mapping, found.revision)
-        return self._begun(mapping)
+        return answer(mapping)
 
     async def _described(self, mapping: EventSourceMapping) -> Answer:
         return answer(mapping, await self._mappings.last_result(mapping))
@@ -145,13 +136,6 @@ class EventSourceMappings:
     def _changed(self, mapping: EventSourceMapping, state: MappingState) -> EventSourceMapping:
         reason = RULES[mapping.kind].transition_reason
         return replace(mapping, state=state, state_transition_reason=reason, last_modified_s=self._stamps.now())
-
-    def _begun(self, mapping: EventSourceMapping) -> Answer:
-        """The answer to a change that is now under way."""
-        is_polled = self._settling is None or not mapping.is_enabled or mapping.state is MappingState.DELETING
-        if self._settling is not None:
-            self._settling.begin(mapping)
-        return answer(mapping) | ({} if is_polled else {WARNING: NOTHING_POLLS})
 
 
 def _changing_state(before: EventSourceMapping, after: EventSourceMapping) -> MappingState:

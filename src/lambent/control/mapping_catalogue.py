@@ -56,10 +56,6 @@ class MappingCatalogue:
                 f"The operation cannot be performed at this time. {mapping.arn} was changed by another request."
             ) from error
 
-    async def remove(self, found: FoundMapping) -> None:
-        await self._store.delete(found.mapping.key, expected=found.revision)
-        await self._store.delete(found.mapping.result_key)
-
     async def last_result(self, mapping: EventSourceMapping) -> str | None:
         """What polling came to last, as whoever polls has put it."""
         entry = await self._store.get(result_key(mapping.account, mapping.region, mapping.uuid))

@@ -38,7 +38,6 @@ from lambent.control.layer_permissions import LayerPermissions
 from lambent.control.layers import Layers
 from lambent.control.listing import Listing
 from lambent.control.mapping_catalogue import MappingCatalogue
-from lambent.control.mapping_settling import MappingSettling
 from lambent.control.mapping_tags import MappingTags
 from lambent.control.packages import Packages
 from lambent.control.permissions import Permissions
@@ -74,8 +73,7 @@ class Control:
     """What should exist. Entering it counts what the store holds and resumes what an earlier process began.
 
     `activate` makes a version's code ready to run, in the background of each create and update; for the other
-    callables see `Functions`. `has_pollers` says that somebody follows the event source mappings in the store, polls
-    them and settles their changes. `allocation` says how far provisioned concurrency has come.
+    callables see `Functions`. `allocation` says how far provisioned concurrency has come.
     """
 
     def __init__(
@@ -93,7 +91,6 @@ class Control:
         architectures: Sequence[str] = ("x86_64",),
         concurrency: int = limits.ACCOUNT_CONCURRENCY,
         code_storage_bytes: int = limits.CODE_STORAGE_BYTES,
-        has_pollers: bool = False,
         allocation: AllocationOf = lambda function: Allocation(),
         now: Callable[[], float] = time.time,
         new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
@@ -105,7 +102,6 @@ class Control:
         self._layers = LayerCatalogue(store, ledger, packages, self._catalogue.changing)
         self._activations = Activations(self._catalogue, activate, stamps)
         self._mappings = MappingCatalogue(store)
-        self._settling = None if has_pollers else MappingSettling(self._mappings)
         signings = SigningCatalogue(store)
         signing = CodeSigning(self._catalogue, signings)
         signing_configs = CodeSigningConfigs(self._catalogue, signings, stamps)
@@ -133,9 +129,7 @@ class Control:
             **_of_account(account, Concurrency(self._catalogue, account)),
             **_of_provisioned(ProvisionedConcurrencyConfigs(self._catalogue, account, stamps, allocation)),
             **_of_event_invokes(EventInvokeConfigs(self._catalogue, stamps), Recursion(self._catalogue)),
-            **_of_event_sources(
-                EventSourceMappings(self._catalogue, self._mappings, event_sources, stamps, self._settling)
-            ),
+            **_of_event_sources(EventSourceMappings(self._catalogue, self._mappings, event_sources, stamps)),
             **_of_code_signing(signing, signing_configs),
             **_of_runtime_management(RuntimeManagements(self._catalogue)),
             **_of_urls(FunctionUrls(self._catalogue, stamps)),
@@ -158,15 +152,11 @@ class Control:
         for record in records:
             if states.is_under_way(record):
                 self._activations.begin(record)
-        if self._settling is not None:
-            await self._settling.__aenter__()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._settling is not None:
-            await self._settling.__aexit__(kind, error, traceback)
         await self._activations.__aexit__(kind, error, traceback)
 
 

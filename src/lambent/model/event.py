@@ -22,6 +22,11 @@ class Condition(StrEnum):
     ZERO_RESERVED_CONCURRENCY = "ZeroReservedConcurrency"
     RECURSIVE_INVOCATION = "RecursiveInvocation"
 
+    RETRY_ATTEMPTS_EXHAUSTED = "RetryAttemptsExhausted"
+    """This and those that follow: of batches that were read from a stream or topic."""
+    RECORD_AGE_EXCEEDED = "RecordAgeExceeded"
+    MAXIMUM_PAYLOAD_SIZE_EXCEEDED = "MaximumPayloadSizeExceeded"
+
 
 class Recipient(StrEnum):
     ON_SUCCESS = "OnSuccess"

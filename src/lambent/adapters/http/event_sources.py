@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Self
 
 import msgspec
 
-from lambent.adapters.http.aws_services import AwsServices, ServiceRequest, Signer, Unreachable
+from lambent.adapters.http.aws_services import (
+    DYNAMODB_STREAMS,
+    KINESIS,
+    SQS,
+    AwsServices,
+    JsonProtocol,
+    Refused,
+    Signer,
+    Unreachable,
+)
 from lambent.model.errors import InvalidParameterValue
 from lambent.model.event_source_mapping import EventSourceMapping, SourceKind
-
-Answer = TypeVar("Answer", bound=msgspec.Struct)
 
 
 class _QueueAttributes(msgspec.Struct, rename="pascal"):
@@ -25,21 +32,6 @@ class _StreamSummary(msgspec.Struct, rename="pascal"):
 
 class _TableStream(msgspec.Struct, rename="pascal"):
     stream_description: dict[str, object]
-
-
-class _Error(msgspec.Struct):
-    type: str = msgspec.field(name="__type", default="")
-    message: str = ""
-    Message: str = ""
-
-
-class _Refused(Exception):
-    """A service answered with an error; `code` is its own, without namespace."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
 
 
 class HttpEventSources:
@@ -78,8 +70,8 @@ class HttpEventSources:
         url = f"{(self._services.endpoint('sqs') or '').rstrip('/')}/{account}/{name}"
         asked = {"QueueUrl": url, "AttributeNames": ["VisibilityTimeout"]}
         try:
-            answer = await self._ask(arn, "1.0", "AmazonSQS.GetQueueAttributes", asked, _QueueAttributes)
-        except _Refused as error:
+            answer = await self._services.ask(arn, SQS, "GetQueueAttributes", asked, _QueueAttributes)
+        except Refused as error:
             raise _queue_refused(error) from error
         visibility_s = int(answer.attributes.get("VisibilityTimeout", function_timeout_s))
         if visibility_s < function_timeout_s:
@@ -90,41 +82,25 @@ class HttpEventSources:
 
     async def _require_stream(self, mapping: EventSourceMapping) -> None:
         arn = mapping.source_arn or ""
-        version, action, member, answer = _DESCRIBE_STREAM[mapping.kind]
+        protocol, action, member, answer = _DESCRIBE_STREAM[mapping.kind]
         try:
-            await self._ask(arn, version, action, {member: arn}, answer)
-        except _Refused as error:
+            await self._services.ask(arn, protocol, action, {member: arn}, answer)
+        except Refused as error:
             if error.code == "ResourceNotFoundException":
                 raise InvalidParameterValue(f"Stream not found: {arn}") from error
             raise InvalidParameterValue(
                 f"Error occurred while DescribeStream. Error Code: {error.code}. Error Message: {error.message}"
             ) from error
 
-    async def _ask(
-        self, arn: str, version: str, action: str, members: Mapping[str, object], kind: type[Answer]
-    ) -> Answer:
-        service, region = arn.split(":")[2:4]
-        headers = {"content-type": f"application/x-amz-json-{version}", "x-amz-target": action}
-        request = ServiceRequest(body=msgspec.json.encode(members), headers=headers)
-        answer = await self._services.exchange(service, region, request)
-        try:
-            if answer.status >= 300:
-                error = msgspec.json.decode(answer.body, type=_Error)
-                raise _Refused(error.type.rpartition("#")[2], error.message or error.Message)
-            return msgspec.json.decode(answer.body, type=kind)
-        except msgspec.DecodeError as unreadable:
-            endpoint = self._services.endpoint(service)
-            raise Unreachable(f"{endpoint} did not answer as {service}, but HTTP {answer.status}") from unreadable
 
-
-_DESCRIBE_STREAM: Mapping[SourceKind, tuple[str, str, str, type[msgspec.Struct]]] = {
-    SourceKind.KINESIS: ("1.1", "Kinesis_20131202.DescribeStreamSummary", "StreamARN", _StreamSummary),
-    SourceKind.DYNAMODB: ("1.0", "DynamoDBStreams_20120810.DescribeStream", "StreamArn", _TableStream),
+_DESCRIBE_STREAM: Mapping[SourceKind, tuple[JsonProtocol, str, str, type[msgspec.Struct]]] = {
+    SourceKind.KINESIS: (KINESIS, "DescribeStreamSummary", "StreamARN", _StreamSummary),
+    SourceKind.DYNAMODB: (DYNAMODB_STREAMS, "DescribeStream", "StreamArn", _TableStream),
 }
 _ABSENT_QUEUE = frozenset(("QueueDoesNotExist", "AWS.SimpleQueueService.NonExistentQueue"))
 
 
-def _queue_refused(error: _Refused) -> InvalidParameterValue:
+def _queue_refused(error: Refused) -> InvalidParameterValue:
     code, message = error.code, error.message
     if code in _ABSENT_QUEUE:
         code, message = "AWS.SimpleQueueService.NonExistentQueue", "The specified queue does not exist."

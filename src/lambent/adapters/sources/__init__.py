@@ -1,0 +1,1 @@
+"""Drivers of event sources: one module per kind, chosen by `HttpSources`."""

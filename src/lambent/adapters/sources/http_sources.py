@@ -1,0 +1,67 @@
+"""The sources of mappings, by their kind, at the endpoints that the operator has given."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Self
+
+from lambent.adapters.http.aws_services import DYNAMODB_STREAMS, KINESIS, SQS, AwsServices, JsonProtocol, Signer
+from lambent.adapters.sources.aws import AwsSource
+from lambent.adapters.sources.checkpoints import StoreCheckpoints
+from lambent.adapters.sources.dynamodb_streams import DynamoDbStream
+from lambent.adapters.sources.kinesis import KinesisStream
+from lambent.adapters.sources.sqs import SqsQueue
+from lambent.model.event_source_mapping import EventSourceMapping, SourceKind
+from lambent.model.function import FunctionVersion
+from lambent.ports.sources import QueueSource, SourceUnavailable, StreamSource
+from lambent.ports.store import Store
+
+
+class HttpSources:
+    """Implements `lambent.ports.sources.Sources`. Without a `sign` requests go out unsigned."""
+
+    def __init__(self, endpoints: Mapping[str, str], store: Store, sign: Signer | None = None) -> None:
+        self._services = AwsServices(endpoints, sign)
+        self._store = store
+
+    async def __aenter__(self) -> Self:
+        await self._services.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._services.__aexit__(kind, error, traceback)
+
+    @asynccontextmanager
+    async def queue(self, mapping: EventSourceMapping, version: FunctionVersion) -> AsyncIterator[QueueSource]:
+        if mapping.kind not in (SourceKind.SQS, SourceKind.SQS_FIFO):
+            raise _not_read(mapping)
+        queue = SqsQueue(self._source(mapping, SQS))
+        await queue.check()
+        yield queue
+
+    @asynccontextmanager
+    async def stream(self, mapping: EventSourceMapping, version: FunctionVersion) -> AsyncIterator[StreamSource]:
+        checkpoints = StoreCheckpoints(self._store, mapping)
+        stream: KinesisStream | DynamoDbStream
+        if mapping.kind is SourceKind.KINESIS:
+            stream = KinesisStream(self._source(mapping, KINESIS), checkpoints, version.role)
+        elif mapping.kind is SourceKind.DYNAMODB:
+            stream = DynamoDbStream(self._source(mapping, DYNAMODB_STREAMS), checkpoints)
+        else:
+            raise _not_read(mapping)
+        await stream.check()
+        yield stream
+
+    async def forget(self, mapping: EventSourceMapping) -> None:
+        await StoreCheckpoints(self._store, mapping).clear()
+
+    def _source(self, mapping: EventSourceMapping, protocol: JsonProtocol) -> AwsSource:
+        return AwsSource(self._services, mapping.source_arn or "", protocol)
+
+
+def _not_read(mapping: EventSourceMapping) -> SourceUnavailable:
+    return SourceUnavailable(f"Lambent does not read {mapping.kind} yet: no record reaches the function")
