@@ -46,8 +46,13 @@ _LOOK_AROUND_S = 1.0
 _INDEXES_KEPT = 256
 """Places that are never taken by sandboxes that nobody wants yet."""
 _DONE = object()
-_CHORES_MAXIMUM = 64
-"""Beyond that many, what can wait takes turns with what cannot."""
+_CHORES_PER_STEP = 64
+"""For each that many, one step of what can wait comes before what cannot."""
+
+
+def chores_due(waiting: int, *, is_idle: bool) -> int:
+    """How many steps to do now. The more wait the more are done, so that ends keep up with any number of starts."""
+    return max(int(is_idle), waiting // _CHORES_PER_STEP)
 
 
 @dataclass(slots=True)
@@ -94,10 +99,8 @@ class Sandboxd:
         self._selector.register(child_ended, selectors.EVENT_READ)
         with suppress(BrokenPipeError, ConnectionResetError):
             while True:
-                ready = self._selector.select(
-                    0 if self._chores else _LOOK_AROUND_S if any(self._spares.values()) else None
-                )
-                if not ready or len(self._chores) > _CHORES_MAXIMUM:
+                ready = self._selector.select(self._patience_s())
+                for _ in range(chores_due(len(self._chores), is_idle=not ready)):
                     self._do_a_chore()
                 for key, _ in ready:
                     if key.fileobj is self._server:
