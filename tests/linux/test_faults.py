@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import hashlib
 import json
 import os
 import random
@@ -20,6 +21,7 @@ import pytest
 from sandboxing import children_of
 
 from lambent.testing.service import RunningService, deploy, running_service
+from lambent.worker.sandbox.cgroups import own_trees
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="real sandboxes are tested as root")
 
@@ -49,17 +51,31 @@ HOG = "faulty-hog"
 KILLED_FROM_OUTSIDE = {"Runtime.ExitError", "Runtime.OutOfMemory"}
 
 
-def kernel_objects(pid: int) -> dict[str, int]:
+def kernel_objects(service: RunningService) -> dict[str, int]:
     """What the server and its sandboxes hold of the kernel."""
-    processes = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+    pid = service.process.pid
+    processes = [psutil.Process(pid), *children_of(pid)]
+    groups = [tree.directory / f"lambent-{server_id(service.data_dir)}" for tree in own_trees()]
+    images = [read(path) for path in Path("/sys/block").glob("loop*/loop/backing_file")]
     return {
         "processes": len(processes),
         "descriptors": sum(process.num_fds() for process in processes[:2]),
-        "cgroups": sum(1 for _ in Path("/sys/fs/cgroup").glob("*/**/*lambent*/*/")),
+        "cgroups": sum(entry.is_dir() for group in groups if group.is_dir() for entry in group.iterdir()),
         "namespaces": len({os.readlink(f"/proc/{p.pid}/ns/net") for p in processes}),
         "mounts": len(Path(f"/proc/{processes[-1].pid}/mountinfo").read_text().splitlines()),
-        "loops": sum(1 for _ in Path("/sys/block").glob("loop*/loop")),
+        "loops": sum(str(service.data_dir) in image for image in images),
     }
+
+
+def server_id(data_dir: Path) -> str:
+    return hashlib.sha256(str(data_dir).encode()).hexdigest()[:8]
+
+
+def read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:  # the loop device went just now
+        return ""
 
 
 def one_invoke(client: Any, name: str, number: int, do: str) -> str:
@@ -105,18 +121,20 @@ def under_fire(service: RunningService, names: list[str], kinds: list[str], kill
 def test_every_caller_is_answered_once_and_nothing_leaks(tmp_path: Path) -> None:
     killed: list[int] = []
     kinds = random.Random(7).choices(list(EXPECTED), weights=[82, 6, 4, 1, 2, 5], k=INVOKES)
-    with running_service(tmp_path / "data", "--egress", "none", "--idle-timeout", "1") as service:
+    with running_service(
+        tmp_path / "data", "--egress", "none", "--spare-sandboxes", "0", "--idle-timeout", "1"
+    ) as service:
         client = service.client()
         names = [deploy(client, f"faulty-{n}", CODE, Timeout=4, MemorySize=512) for n in range(3)]
         # The first touch of a page can be slow on a virtual machine: a hog needs time to run out of memory.
         deploy(client, HOG, CODE, Timeout=60, MemorySize=512)
         client.invoke(FunctionName=names[0], Payload='{"do": "answer", "n": 0}')
         wait_until_only_the_server_is_left(service)
-        before = kernel_objects(service.process.pid)
+        before = kernel_objects(service)
         outcomes = under_fire(service, names, kinds, killed)
         wait_until_only_the_server_is_left(service)
         deadline = time.monotonic() + 30
-        while (after := kernel_objects(service.process.pid)) != before and time.monotonic() < deadline:
+        while (after := kernel_objects(service)) != before and time.monotonic() < deadline:
             time.sleep(0.1)
 
     wrong = Counter((do, got) for do, got in zip(kinds, outcomes, strict=True) if got not in EXPECTED[do])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -153,14 +154,26 @@ def handler(event, context):
 
 
 def test_after_a_crash_the_next_generation_is_forked_too_and_finds_tmp(
-    forked: Callable[..., str], invoke: Callable[..., Any]
+    service: RunningService, forked: Callable[..., str], invoke: Callable[..., Any]
 ) -> None:
     name = forked(CRASHING)
 
     failure, response = invoke(name, "crash")
     assert response["FunctionError"] == "Unhandled"
     assert failure["errorMessage"].endswith("exit status 7")
+    wait_until_nothing_is_busy(service)
     assert invoke(name)[0] == [True, 2, "left"]
+
+
+def wait_until_nothing_is_busy(service: RunningService) -> None:
+    """An environment that is being reset counts as busy; who comes before it is done gets another one."""
+    deadline = time.monotonic() + 20
+    while True:
+        with urllib.request.urlopen(f"{service.endpoint_url}/_lambent/environments") as answer:
+            if not json.load(answer)["busy"]:
+                return
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 @pytest.fixture
