@@ -154,3 +154,4 @@ async def test_every_operation_answers_what_the_service_model_knows() -> None:
             assert 200 <= status < 300, name
             assert body == b"" or isinstance(msgspec.json.decode(body), dict), name
             await world.settled()
+            await world.polled()
