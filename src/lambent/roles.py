@@ -9,7 +9,7 @@ import os
 import platform
 import secrets
 import signal
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
@@ -65,7 +65,7 @@ from lambent.service_log import start_service_log
 from lambent.spec.service import load
 from lambent.worker.aws_endpoint import AwsEndpoint
 from lambent.worker.code_cache import CodeCache
-from lambent.worker.runtime_dirs import compile_client, prepare_empty, prepare_python
+from lambent.worker.runtime_dirs import compile_client, prepare_empty, prepare_node, prepare_python
 from lambent.worker.runtimes import Interpreter, Missing, discover, resolve_runtime
 from lambent.worker.sandbox.client import Sandboxes, SandboxOptions
 from lambent.worker.sandbox.network import probe_egress
@@ -103,7 +103,7 @@ async def _serve(options: ServeOptions) -> None:
     async with AsyncExitStack() as stack:
         data_dir = _open_data_dir(options.data_dir, stack)
         interpreters = tuple(discover())
-        runtime_dirs = await asyncio.to_thread(_prepare_runtime_dirs, data_dir / "runtime")
+        runtime_dirs = await asyncio.to_thread(_prepare_runtime_dirs, data_dir / "runtime", interpreters)
         egress = _choose_egress(options)
         zygotes = zygote_plans(interpreters, runtime_dirs["python"])
         sandboxes = await _launch_sandboxes(options, egress, data_dir, zygotes, stack)
@@ -137,9 +137,10 @@ def _choose_egress(options: ServeOptions) -> Egress:
     return Egress.OPEN if can_egress else Egress.NONE
 
 
-def _prepare_runtime_dirs(root: Path) -> dict[str, Path]:
-    """What becomes /var/runtime, by language; made while we are who sandboxd is, for zygotes run it with privileges."""
-    return {"python": prepare_python(root), "none": prepare_empty(root)}
+def _prepare_runtime_dirs(root: Path, interpreters: Iterable[Interpreter]) -> dict[str, Path]:
+    """What becomes /var/runtime; made while we are who sandboxd is, for zygotes run it with privileges."""
+    nodes = {one.runtime: prepare_node(root, one.runtime) for one in interpreters if one.language == "nodejs"}
+    return {"python": prepare_python(root), "none": prepare_empty(root), **nodes}
 
 
 async def _launch_sandboxes(

@@ -69,7 +69,7 @@ def test_a_single_file_is_a_package_too(tmp_path: Path) -> None:
     package = make_package(tmp_path / "resize.py")
 
     assert contents(package) == {"resize.py": 0o644}
-    assert find_entry(package) == Entry(handler="resize.handler", runtime=None)
+    assert find_entry(package) == Entry(handler="resize.handler")
 
 
 def test_an_empty_directory_is_refused(tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_a_function_is_named_after_its_directory_or_file(tmp_path: Path, monkeyp
     ],
 )
 def test_a_handler_is_found_where_it_usually_is(files: dict[str, str | bytes], handler: str) -> None:
-    assert find_entry(make_zip(files)) == Entry(handler=handler, runtime=None)
+    assert find_entry(make_zip(files)) == Entry(handler=handler)
 
 
 @pytest.mark.parametrize(
@@ -120,13 +120,29 @@ def test_where_there_is_no_handler_none_is_made_up(files: dict[str, str | bytes]
     assert find_entry(make_zip(files)) is None
 
 
+@pytest.mark.parametrize(
+    ("file", "code"),
+    [
+        ("index.js", "exports.handler = async () => {};"),
+        ("index.mjs", "export const handler = async () => {};"),
+        ("app.mjs", "export async function handler() {}"),
+        ("server.cjs", "module.exports.handler = wrap(app);"),
+        ("index.mjs", "const handler = 1;\nexport { other, handler };"),
+    ],
+)
+def test_a_handler_of_node_is_found_in_either_kind_of_module(file: str, code: str) -> None:
+    found = find_entry(make_zip({file: code, "package.json": "{}", "node_modules/x/index.js": "exports.handler = 1"}))
+
+    assert found == Entry(handler=f"{file.rpartition('.')[0]}.handler", language="nodejs")
+
+
 def test_an_executable_bootstrap_is_a_custom_runtime() -> None:
     files: dict[str, str | bytes] = {"bootstrap": "#!/bin/sh\n", "app.py": HANDLER}
 
     assert find_entry(make_zip(files, executable=("bootstrap",))) == Entry(
         handler="bootstrap", runtime="provided.al2023"
     )
-    assert find_entry(make_zip(files)) == Entry(handler="app.handler", runtime=None)
+    assert find_entry(make_zip(files)) == Entry(handler="app.handler")
 
 
 def test_what_is_no_zip_is_refused() -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from pathlib import Path
+
+import pytest
 
 from lambent.testing.runtime_process import running_runtime
 
@@ -25,6 +28,22 @@ async def test_hello_python_greets_and_counts_its_calls() -> None:
     assert first.json() == {"greeting": "Hello, Ada!", "calls": 1, "log_stream": "stream"}
     assert second.json() == {"greeting": "Hello, world!", "calls": 2, "log_stream": "stream"}
     assert end.stdout.startswith("[INFO]\t")
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="no Node.js on this host")
+async def test_hello_node_greets_and_counts_its_calls() -> None:
+    folder = EXAMPLES / "hello-node"
+    env = {"_HANDLER": "index.handler", "LAMBDA_TASK_ROOT": str(folder), "AWS_LAMBDA_LOG_STREAM_NAME": "stream"}
+    command = [str(shutil.which("node")), str(ROOT / "runtimes" / "nodejs" / "bootstrap.cjs")]
+
+    async with running_runtime(command, env=env, cwd=folder) as runtime:
+        first = await runtime.invoke(b'{"name": "Ada"}')
+        second = await runtime.invoke(b"{}")
+        end = await runtime.stop()
+
+    assert first.json() == {"greeting": "Hello, Ada!", "calls": 1, "logStream": "stream"}
+    assert second.json() == {"greeting": "Hello, world!", "calls": 2, "logStream": "stream"}
+    assert "\tINFO\t" in end.stdout
 
 
 async def test_stream_python_sends_a_text_word_by_word() -> None:

@@ -162,6 +162,20 @@ def test_node_is_listed_with_its_version(host: Host) -> None:
     (node,) = host.discover()
 
     assert (node.runtime, node.version, node.language) == ("nodejs20.x", "20.19.2", "nodejs")
+    assert node.argv_inside == (str(host.root / "usr/bin/node"), "/var/runtime/bootstrap.cjs")
+
+
+def test_node_is_found_where_nvm_puts_it_and_the_newest_release_comes_first(host: Host) -> None:
+    for version in ("v20.9.0", "v20.11.1", "v22.1.0", "v16.20.2"):
+        host.program(f"home/.nvm/versions/node/{version}/bin/node")
+    host.program("opt/node-v24.0.1/bin/node")
+
+    assert host.found() == [
+        ("nodejs20.x", "20.11.1", "nvm"),
+        ("nodejs20.x", "20.9.0", "nvm"),
+        ("nodejs22.x", "22.1.0", "nvm"),
+        ("nodejs24.x", "24.0.1", "opt"),
+    ]
 
 
 def test_the_distributions_own_interpreter_runs_where_it_is(host: Host) -> None:
@@ -229,17 +243,31 @@ def test_nearest_without_any_interpreter_is_missing_too() -> None:
     assert "installed: none" in missing.message
 
 
-@pytest.mark.parametrize("runtime", ["nodejs20.x", "java21", "ruby3.4", "dotnet8", "go1.x"])
+@pytest.mark.parametrize("runtime", ["java21", "ruby3.4", "dotnet8", "go1.x"])
 @pytest.mark.parametrize("fallback", ["none", "nearest"])
-def test_a_language_that_lambent_does_not_run_is_missing_even_if_installed(runtime: str, fallback: str) -> None:
+def test_a_language_that_lambent_does_not_run_is_missing(runtime: str, fallback: str) -> None:
     missing = resolve_runtime(runtime, [interpreter("nodejs20.x"), interpreter("python3.12")], fallback)
 
     assert isinstance(missing, Missing)
     assert missing.message.startswith(f"Lambent does not run {runtime} functions yet.")
 
 
-@pytest.mark.parametrize("runtime", ["python2.7", "python3.7", "python3.15"])
-def test_a_python_that_no_installation_could_add_is_not_advised_to_be_installed(runtime: str) -> None:
+def test_a_language_falls_back_to_its_own_versions_only() -> None:
+    installed = [interpreter("nodejs18.x"), interpreter("nodejs20.x"), interpreter("python3.12")]
+
+    assert resolve_runtime("nodejs24.x", installed, "nearest") == installed[1]
+    assert isinstance(resolve_runtime("nodejs24.x", installed[2:], "nearest"), Missing)
+
+
+def test_how_to_add_a_missing_node_is_told() -> None:
+    missing = resolve_runtime("nodejs22.x", [interpreter("nodejs20.x", "20.19.2")], "none")
+
+    assert isinstance(missing, Missing)
+    assert "installed: nodejs20.x (20.19.2). Add it, for example with `nvm install 22`, and restart" in missing.message
+
+
+@pytest.mark.parametrize("runtime", ["python2.7", "python3.7", "python3.15", "nodejs16.x", "nodejs26.x"])
+def test_a_version_that_no_installation_could_add_is_not_advised_to_be_installed(runtime: str) -> None:
     missing = resolve_runtime(runtime, [interpreter("python3.12")], "none")
 
     assert isinstance(missing, Missing)

@@ -21,7 +21,12 @@ from lambent.cli.stack.parameters import given_parameters
 from lambent.cli.stack.template import is_template
 from lambent.cli.upload import shown_upload
 
-_DEFAULT_PYTHON = "python3.12"
+_RUNTIMES = {
+    "python": [f"python3.{minor}" for minor in range(14, 7, -1)],
+    "nodejs": [f"nodejs{major}.x" for major in (24, 22, 20, 18)],
+}
+"""AWS's, the newest first."""
+_DEFAULTS = {"python": "python3.12", "nodejs": "nodejs22.x"}
 _WAIT = {"Delay": 0.1, "MaxAttempts": 3000}
 
 
@@ -169,20 +174,21 @@ def _entry_settings(server: Server, package: bytes, settings: dict[str, Any]) ->
         return {"Handler": "bootstrap"}
     entry = None if {"Handler", "Runtime"} <= settings.keys() else find_entry(package)
     if entry is None and "Handler" in settings:
-        entry = Entry(handler=settings["Handler"], runtime=None)
+        entry = Entry(handler=settings["Handler"])
     if entry is None:
         raise Failure(
             "No handler was found in the package, and no executable `bootstrap`.",
             status=ExitStatus.USAGE,
             hint="Say where it begins, e.g. --handler app.handler",
         )
-    runtime = settings.get("Runtime") or entry.runtime or _newest_python(server)
+    runtime = settings.get("Runtime") or entry.runtime or _newest(server, entry.language)
     return {"Handler": entry.handler, "Runtime": runtime}
 
 
-def _newest_python(server: Server) -> str:
-    names = {one["runtime"] for one in server.document("runtimes") if one["runtime"].startswith("python3.")}
-    return max(names, key=lambda name: int(name.removeprefix("python3.")), default=_DEFAULT_PYTHON)
+def _newest(server: Server, language: str) -> str:
+    """The newest runtime of a language that the server's host has, and AWS has as well."""
+    installed = [one["runtime"] for one in server.document("runtimes") if one["runtime"].startswith(language)]
+    return next((runtime for runtime in _RUNTIMES[language] if runtime in installed), _DEFAULTS[language])
 
 
 def _warning(answer: dict[str, Any]) -> str | None:

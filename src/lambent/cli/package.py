@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import io
 import os
+import re
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,14 +25,18 @@ LEFT_OUT = frozenset(
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _MODULES = ("app", "lambda_function", "main", "handler", "index")
 _FUNCTIONS = ("handler", "lambda_handler")
+_NODE_EXPORT = re.compile(
+    rb"exports\.handler\b|export\s+(?:const|let|var|(?:async\s+)?function)\s+handler\b|export\s*{[^}]*\bhandler\b"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """How a package wants to be run; a `runtime` of None is Python, of whatever version."""
+    """How a package wants to be run: by a runtime of any version of its language, if none is named."""
 
     handler: str
-    runtime: str | None
+    language: str = "python"
+    runtime: str | None = None
 
 
 def name_of(path: Path) -> str:
@@ -63,7 +68,7 @@ def make_package(path: Path) -> bytes:
 
 
 def find_entry(package: bytes) -> Entry | None:
-    """An executable `bootstrap`, or a handler in one of the Python modules that usually hold it."""
+    """An executable `bootstrap`, or a handler in one of the modules that usually hold it, of Python or of Node.js."""
     try:
         archive = zipfile.ZipFile(io.BytesIO(package))
     except zipfile.BadZipFile as exc:
@@ -71,11 +76,13 @@ def find_entry(package: bytes) -> Entry | None:
     names = set(archive.namelist())
     if "bootstrap" in names and archive.getinfo("bootstrap").external_attr >> 16 & 0o001:
         return Entry(handler="bootstrap", runtime="provided.al2023")
-    modules = [name.removesuffix(".py") for name in names if name.endswith(".py") and "/" not in name]
-    for module in modules if len(modules) == 1 else _MODULES:
-        function = _handler_in(archive.read(f"{module}.py")) if f"{module}.py" in names else None
-        if function is not None:
-            return Entry(handler=f"{module}.{function}", runtime=None)
+    for language, (suffixes, handler_in) in _LANGUAGES.items():
+        files = [name for name in names if name.endswith(suffixes) and "/" not in name]
+        usual = [f"{module}{suffix}" for module in _MODULES for suffix in suffixes]
+        for file in files if len(files) == 1 else usual:
+            function = handler_in(archive.read(file)) if file in names else None
+            if function is not None:
+                return Entry(handler=f"{file.rpartition('.')[0]}.{function}", language=language)
     return None
 
 
@@ -104,7 +111,7 @@ def _zip(root: Path, files: list[Path]) -> bytes:
     return buffer.getvalue()
 
 
-def _handler_in(source: bytes) -> str | None:
+def _python_handler_in(source: bytes) -> str | None:
     """The handler that a module defines or imports, by its usual name."""
     try:
         module = ast.parse(source)
@@ -112,6 +119,11 @@ def _handler_in(source: bytes) -> str | None:
         return None
     defined = {name for statement in module.body for name in _names(statement)}
     return next((name for name in _FUNCTIONS if name in defined), None)
+
+
+def _node_handler_in(source: bytes) -> str | None:
+    """`handler`, if a module of either kind exports it in one of the ways this is usually written."""
+    return "handler" if _NODE_EXPORT.search(source) else None
 
 
 def _names(statement: ast.stmt) -> Iterator[str]:
@@ -122,3 +134,6 @@ def _names(statement: ast.stmt) -> Iterator[str]:
             yield from (target.id for target in targets if isinstance(target, ast.Name))
         case ast.ImportFrom(names=names):
             yield from (alias.asname or alias.name for alias in names)
+
+
+_LANGUAGES = {"python": ((".py",), _python_handler_in), "nodejs": ((".js", ".mjs", ".cjs"), _node_handler_in)}

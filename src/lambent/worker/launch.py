@@ -9,6 +9,7 @@ from pathlib import Path
 from lambent.model.errors import FunctionError
 from lambent.model.function import FunctionVersion
 from lambent.worker.extensions import EXTENSIONS_MAXIMUM
+from lambent.worker.node_flags import node_flags
 from lambent.worker.runtimes import Interpreter
 from lambent.worker.sandbox.plan import ProcessPlan
 from lambent.worker.variables import extension_variables
@@ -74,6 +75,8 @@ def managed_process(
 ) -> ProcessPlan:
     """Our own runtime client on an interpreter of this host."""
     argv = interpreter.argv_inside
+    if interpreter.language == "nodejs":
+        argv = argv[0], *node_flags(interpreter, version.memory_mib, variables.get("NODE_OPTIONS", "")), *argv[1:]
     wrapper = exec_wrapper(version)
     if wrapper is not None:  # by way of a shell: what is not there or may not run is an exit status, as on AWS
         argv = ("/bin/sh", "-c", 'exec "$0" "$@"', wrapper, *argv)

@@ -11,7 +11,7 @@ import importlib.metadata
 import importlib.util
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import lambent
@@ -31,18 +31,35 @@ def source_of(language: str) -> Path:
 
 def prepare_python(root: Path) -> Path:
     """The /var/runtime of Python functions; boto3 lies in its `site-packages`."""
-    source = source_of("python")
-    target = root / f"python-{_digest(source)}"
+    sdk_versions = [importlib.metadata.version(name) for name in ("boto3", "botocore")]
+    return _prepare(root, "python", sdk_versions, _add_sdk)
+
+
+def prepare_node(root: Path, runtime: str) -> Path:
+    """The /var/runtime of `nodejs20.x` and the like. Functions bring the AWS SDK themselves, or have it in a layer."""
+    layer_modules = f"/opt/nodejs/{runtime.removesuffix('.x').replace('nodejs', 'node')}/node_modules"
+    return _prepare(
+        root, "nodejs", [layer_modules], lambda target: (target / "layer_modules").symlink_to(layer_modules)
+    )
+
+
+def _prepare(root: Path, language: str, additions: Iterable[str], add: Callable[[Path], None]) -> Path:
+    source = source_of(language)
+    target = root / f"{language}-{_digest(source, additions)}"
     if target.is_dir() and target.stat().st_uid == os.geteuid():
         return target
     shutil.rmtree(target, ignore_errors=True)
     unfinished = target.with_suffix(".unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     shutil.copytree(source, unfinished, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in _SDK:
-        _copy_module(name, unfinished / "site-packages")
+    add(unfinished)
     unfinished.rename(target)
     return target
+
+
+def _add_sdk(target: Path) -> None:
+    for name in _SDK:
+        _copy_module(name, target / "site-packages")
 
 
 async def compile_client(runtime_dir: Path, interpreters: Iterable[Interpreter]) -> None:
@@ -76,10 +93,10 @@ def _copy_module(name: str, target: Path) -> None:
         shutil.copy2(origin, target / origin.name)
 
 
-def _digest(source: Path) -> str:
+def _digest(source: Path, additions: Iterable[str]) -> str:
     digest = hashlib.sha256()
-    for file in sorted(source.rglob("*.py")):
+    for file in sorted((*source.rglob("*.py"), *source.rglob("*.cjs"))):
         digest.update(file.relative_to(source).as_posix().encode() + b"\0" + file.read_bytes())
-    for name in ("boto3", "botocore"):
-        digest.update(importlib.metadata.version(name).encode())
+    for addition in additions:
+        digest.update(addition.encode())
     return digest.hexdigest()[:16]

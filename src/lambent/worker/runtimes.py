@@ -18,6 +18,9 @@ from lambent.model.runtime import runtime_version_arn
 
 PYTHON_MINORS = range(8, 15)
 """The Python 3 versions that our runtime client is written for."""
+NODE_MAJORS = range(18, 27)
+"""The same for Node.js; AWS has runtimes of the even ones, up to NODE_NEWEST."""
+NODE_NEWEST = 24
 
 _LANGUAGE_DIR = Path("/var/lang")
 _ELF = b"\x7fELF"
@@ -37,7 +40,7 @@ class Interpreter:
     executable: Path
     prefix: Path
     source: str
-    """Who put it there: `usr`, `local`, `pyenv`, `uv`, `opt`, or `path` for anything else on PATH."""
+    """Who put it there: `usr`, `local`, `pyenv`, `uv`, `nvm`, `opt`, or `path` for anything else on PATH."""
     is_complete: bool = True
     """The standard library is there, and can speak TLS."""
 
@@ -60,7 +63,16 @@ class Interpreter:
     @property
     def argv_inside(self) -> tuple[str, ...]:
         """What starts our own runtime client."""
+        if self.language == "nodejs":
+            return self.argv0_inside, "/var/runtime/bootstrap.cjs"
         return self.argv0_inside, "-S", "/var/runtime/bootstrap.py"
+
+    @property
+    def release(self) -> tuple[int, ...]:
+        """The version as numbers."""
+        match = _VERSION.fullmatch(self.version)
+        assert match is not None, self
+        return tuple(map(int, match["numbers"].split(".")))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +86,7 @@ class Missing:
 def discover(environ: Mapping[str, str] = os.environ, root: Path = Path("/")) -> list[Interpreter]:
     """Every interpreter found, by runtime, the one to prefer first: complete ones, then the newest patch.
 
-    Looks in PATH, /usr, /usr/local, pyenv, uv and /opt/python*. Node is listed for people to see; it cannot run yet.
+    Looks in PATH, /usr, /usr/local, pyenv, uv, nvm, /opt/python* and /opt/node*.
     """
     places = _Places(environ, root)
     executables = dict.fromkeys(
@@ -86,14 +98,14 @@ def discover(environ: Mapping[str, str] = os.environ, root: Path = Path("/")) ->
 
 def resolve_runtime(runtime: str, interpreters: Sequence[Interpreter], fallback: str) -> Interpreter | Missing:
     """Choose what runs a managed runtime. With `fallback` "nearest", the nearest version of its language will do."""
-    runnable = [one for one in interpreters if one.language == "python"]
-    for interpreter in runnable:
+    for interpreter in interpreters:
         if interpreter.runtime == runtime:
             return interpreter
     language, wanted = _parse(runtime)
-    if language == "python" and fallback == "nearest" and runnable:
-        return min(runnable, key=lambda one: _distance(_parse(one.runtime)[1], wanted))
-    return Missing(runtime=runtime, message=_why_missing(runtime, runnable))
+    alike = [one for one in interpreters if one.language == language]
+    if fallback == "nearest" and alike:
+        return min(alike, key=lambda one: _distance(_parse(one.runtime)[1], wanted))
+    return Missing(runtime=runtime, message=_why_missing(runtime, interpreters))
 
 
 def runtime_version(runtime: str, region: str) -> tuple[str, str]:
@@ -113,6 +125,7 @@ class _Places:
         self._usr = root / "usr"
         self._pyenvs = _resolved(environ.get("PYENV_ROOT"), home / ".pyenv")
         self._uvs = _resolved(environ.get("UV_PYTHON_INSTALL_DIR"), data_home / "uv/python")
+        self._nvms = _resolved(environ.get("NVM_DIR"), home / ".nvm")
         self._opt = root / "opt"
 
     def bin_dirs(self) -> Iterator[Path]:
@@ -122,14 +135,18 @@ class _Places:
             yield from pyenv.glob("versions/*/bin")
         for uv in self._uvs:
             yield from uv.glob("cpython-*/bin")
+        for nvm in self._nvms:
+            yield from nvm.glob("versions/node/*/bin")
+        yield from self._opt.glob("node*/bin")
         yield from self._opt.glob("python*/bin")
         yield from self._opt.glob("python*/*/bin")
 
     def source_of(self, prefix: Path) -> str:
         if prefix == self._usr:
             return "usr"
-        owners = [(self._usr, "local"), *((one, "pyenv") for one in self._pyenvs), *((one, "uv") for one in self._uvs)]
-        for directory, name in [*owners, (self._opt, "opt")]:
+        managers = {"pyenv": self._pyenvs, "uv": self._uvs, "nvm": self._nvms}
+        owners = [(directory, name) for name, directories in managers.items() for directory in directories]
+        for directory, name in [(self._usr, "local"), *owners, (self._opt, "opt")]:
             if prefix.is_relative_to(directory):
                 return name
         return "path"
@@ -153,7 +170,10 @@ def _examine(executable: Path, places: _Places) -> Interpreter | None:
         return None
     if executable.name == "node":
         version = _node_version(executable, prefix)
-        runtime, is_complete = f"nodejs{version.split('.')[0]}.x", True
+        major = version.partition(".")[0]
+        if not major.isdecimal() or int(major) not in NODE_MAJORS:
+            return None
+        runtime, is_complete = f"nodejs{major}.x", True
     else:
         library = _library(prefix, executable.name)
         if library is None:
@@ -232,9 +252,9 @@ def _preference(interpreter: Interpreter) -> tuple[object, ...]:
     match = _VERSION.fullmatch(interpreter.version)
     assert match is not None, interpreter
     language, version = _parse(interpreter.runtime)
-    patch = int(match["numbers"].split(".")[2])
     is_prerelease = match["rest"] not in ("", "+")
-    return language, version, not interpreter.is_complete, is_prerelease, -patch, interpreter.source != "usr"
+    newest_first = tuple(-number for number in interpreter.release)
+    return language, version, not interpreter.is_complete, is_prerelease, newest_first, interpreter.source != "usr"
 
 
 def _parse(runtime: str) -> tuple[str, tuple[int, ...]]:
@@ -251,23 +271,35 @@ def _distance(version: tuple[int, ...], wanted: tuple[int, ...]) -> tuple[int, i
     return abs(gap), -gap
 
 
-def _why_missing(runtime: str, runnable: Sequence[Interpreter]) -> str:
-    preferred = {one.runtime: one.version for one in reversed(runnable)}
+def _why_missing(runtime: str, interpreters: Sequence[Interpreter]) -> str:
+    preferred = {one.runtime: one.version for one in reversed(interpreters)}
     installed = ", ".join(f"{name} ({preferred[name]})" for name in reversed(preferred)) or "none"
-    language, version = _parse(runtime)
-    if language != "python":
+    language, _ = _parse(runtime)
+    if language not in _KNOWN:
         return (
-            f"Lambent does not run {runtime} functions yet. It runs python3.8 to python3.14 (installed on this host: "
-            f"{installed}), and any executable bootstrap as provided.al2023."
+            f"Lambent does not run {runtime} functions yet. It runs {' and '.join(_KNOWN.values())} (installed on this "
+            f"host: {installed}), and any executable bootstrap as provided.al2023."
         )
-    if version[:1] != (3,) or version[1:2] == () or version[1] not in PYTHON_MINORS:
+    if (advice := _advice(runtime)) is None:
         return (
-            f"Lambent does not run {runtime}. It runs python3.8 to python3.14; installed on this host: {installed}. "
+            f"Lambent does not run {runtime}. It runs {_KNOWN[language]}; installed on this host: {installed}. "
             "Change the function's runtime, or start Lambent with --runtime-fallback nearest."
         )
-    number = runtime.removeprefix("python")
     return (
         f"No interpreter for {runtime} is installed on this host; installed: {installed}. Add it, for example with "
-        f"`uv python install {number}` or `pyenv install {number}`, and restart Lambent; or start Lambent with "
-        "--runtime-fallback nearest."
+        f"{advice}, and restart Lambent; or start Lambent with --runtime-fallback nearest."
     )
+
+
+_KNOWN = {"python": "python3.8 to python3.14", "nodejs": f"nodejs18.x to nodejs{NODE_NEWEST}.x"}
+
+
+def _advice(runtime: str) -> str | None:
+    """How to install what a runtime takes; None where nothing would help."""
+    language, version = _parse(runtime)
+    if language == "python" and version[:1] == (3,) and len(version) == 2 and version[1] in PYTHON_MINORS:
+        number = runtime.removeprefix("python")
+        return f"`uv python install {number}` or `pyenv install {number}`"
+    if language == "nodejs" and version and version[0] in range(NODE_MAJORS.start, NODE_NEWEST + 1):
+        return f"`nvm install {version[0]}`"
+    return None

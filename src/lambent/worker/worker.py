@@ -64,7 +64,7 @@ _AWS_LIMITS = Limits(head_timeout_s=None, body_timeout_s=None, idle_timeout_s=No
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerOptions:
     runtime_dirs: dict[str, Path]
-    """Our runtime clients by language: what becomes /var/runtime."""
+    """Our runtime clients: what becomes /var/runtime. By language, and by runtime where versions differ."""
     interpreters: tuple[Interpreter, ...]
     runtime_fallback: str
     egress: str
@@ -268,13 +268,12 @@ class LocalWorker:
             case None:
                 process = custom_process(code_dir, layer_dirs, variables)
         launch = plan_launch(process, extension_names, variables)
-        language = interpreter.language if isinstance(interpreter, Interpreter) else "none"
         language_dir = interpreter.language_dir if isinstance(interpreter, Interpreter) else None
         plan = SandboxPlan(
             sandbox_id=environment_id,
             code_dir=str(code_dir),
             layer_dirs=tuple(map(str, layer_dirs)),
-            runtime_dir=str(self._options.runtime_dirs[language]),
+            runtime_dir=str(self._runtime_dir(interpreter)),
             language_dir=str(language_dir) if language_dir else None,
             memory_mib=version.memory_mib,
             cpu_share=version.memory_mib / MEMORY_MIB_PER_VCPU,
@@ -285,6 +284,12 @@ class LocalWorker:
             zygote=zygote,
         )
         return launch, plan
+
+    def _runtime_dir(self, interpreter: Interpreter | Missing | None) -> Path:
+        directories = self._options.runtime_dirs
+        if not isinstance(interpreter, Interpreter):
+            return directories["none"]
+        return directories.get(interpreter.runtime) or directories[interpreter.language]
 
     async def _serve_runtime_api(self, stack: AsyncExitStack, environment: Environment, sandbox: Sandbox) -> None:
         api = RuntimeApi(environment)

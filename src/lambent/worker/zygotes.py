@@ -72,7 +72,9 @@ def examine(code_dir: Path, layer_dirs: Sequence[Path] = ()) -> Contents:
 def suitable_zygotes(interpreter: Interpreter, environment: Mapping[str, str], contents: Contents) -> Sequence[str]:
     """Names of zygotes as far as they can be told from the function and its own variables alone, the best first."""
     started_with = startup_variables(interpreter.runtime)
-    if any(name.startswith(_READ_AT_START) and started_with.get(name) != environment[name] for name in environment):
+    if interpreter.language != "python" or any(
+        name.startswith(_READ_AT_START) and started_with.get(name) != environment[name] for name in environment
+    ):
         return ()
     if contents.names_sdk and not contents.modules & _SDK_ALSO_LOOKS_FOR:
         return interpreter.runtime + _WITH_SDK, interpreter.runtime

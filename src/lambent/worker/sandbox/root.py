@@ -21,6 +21,8 @@ from lambent.worker.sandbox import kernel
 _SHARED = ("usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32")
 _PLACES = ("proc", "tmp", "dev", "opt", "var/task", "var/runtime", "var/lang", "etc", "home", "run", "root")
 _DEVICES = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9)}
+_LINKS = {"var/node_modules": "/var/runtime/layer_modules", "node_modules": "/opt/nodejs/node_modules"}
+"""Where Node.js looks last for what an ES module imports: NODE_PATH is not for these, but layers are, as on AWS."""
 _DEVICE_LINKS = {"fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2"}
 _FROM_ETC = (
     "alternatives",
@@ -93,6 +95,8 @@ def _build(mount_point: Path, resolv_conf: str, can_make_devices: bool) -> None:
     _mount_tmpfs(mount_point, "755")
     for place in _PLACES:
         (mount_point / place).mkdir(parents=True)
+    for link, destination in _LINKS.items():
+        (mount_point / link).symlink_to(destination)
     _fill_etc(mount_point / "etc", resolv_conf)
     for name in _SHARED:
         _share(name, mount_point)
