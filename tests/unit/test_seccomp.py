@@ -9,7 +9,7 @@ import struct
 import pytest
 
 from lambent.model.errors import PlatformError
-from lambent.worker.sandbox.seccomp import NEWEST_KNOWN, RULES, compile_filter
+from lambent.worker.sandbox.seccomp import EXAMINED, NEWEST_KNOWN, RULES, compile_filter
 
 X86_64, AARCH64, I386 = 0xC000003E, 0xC00000B7, 0x40000003
 ALLOWED = 0
@@ -43,9 +43,10 @@ def verdict(number: int, *arguments: int, machine: str = "x86_64", audit: int = 
 @pytest.mark.parametrize(("machine", "column", "audit"), [("x86_64", 0, X86_64), ("aarch64", 1, AARCH64)])
 def test_everything_on_the_list_is_refused_and_all_else_is_not(machine: str, column: int, audit: int) -> None:
     errors = {numbers[column]: rule.error for rule in RULES for numbers in rule.names.values()}
-    examined = {"x86_64": (41, 53, 56, 135), "aarch64": (198, 199, 220, 92)}[machine]
+    examined = {numbers[column] for numbers, _ in EXAMINED.values()}
 
-    for number in set(range(NEWEST_KNOWN + 1)) - set(examined):
+    assert not examined & errors.keys()
+    for number in set(range(NEWEST_KNOWN + 1)) - examined:
         assert verdict(number, machine=machine, audit=audit) == errors.get(number, ALLOWED), number
 
 
@@ -54,11 +55,11 @@ def test_the_numbers_are_those_of_libseccomp(machine: str, column: int) -> None:
     pyseccomp = pytest.importorskip("pyseccomp")
     arch = {"x86_64": pyseccomp.Arch.X86_64, "aarch64": pyseccomp.Arch.AARCH64}[machine]
 
-    for rule in RULES:
-        for name, numbers in rule.names.items():
-            known = pyseccomp.resolve_syscall(arch, name)
-            if known >= 0:
-                assert numbers[column] == known, name
+    tables = [*(rule.names for rule in RULES), {name: numbers for name, (numbers, _) in EXAMINED.items()}]
+    for name, numbers in (entry for table in tables for entry in table.items()):
+        known = pyseccomp.resolve_syscall(arch, name)
+        if known >= 0:
+            assert numbers[column] == known, name
 
 
 def test_what_is_newer_or_of_another_architecture_does_not_exist() -> None:
@@ -81,7 +82,14 @@ def test_clone_makes_processes_and_threads_but_no_namespaces(flag: int) -> None:
         (socket.AF_UNIX, socket.SOCK_STREAM, 0, ALLOWED),
         (socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, 0, ALLOWED),
         (socket.AF_INET6, socket.SOCK_DGRAM, 0, ALLOWED),
+        (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, ALLOWED),
+        (socket.AF_INET6, socket.SOCK_DGRAM, socket.IPPROTO_UDP, ALLOWED),
+        (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_SCTP, errno.EPROTONOSUPPORT),
+        (socket.AF_INET6, socket.SOCK_STREAM, 262, errno.EPROTONOSUPPORT),
+        (socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_TCP, errno.EPROTONOSUPPORT),
         (socket.AF_INET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 1, errno.EPERM),
+        (socket.AF_INET, 10, 0x0300, errno.EPERM),
+        (socket.AF_INET, socket.SOCK_SEQPACKET, 0, errno.EPERM),
         (socket.AF_NETLINK, socket.SOCK_RAW, 0, ALLOWED),
         (socket.AF_NETLINK, socket.SOCK_RAW, 9, errno.EAFNOSUPPORT),
         (socket.AF_PACKET, socket.SOCK_RAW, 0, errno.EAFNOSUPPORT),
@@ -92,6 +100,29 @@ def test_clone_makes_processes_and_threads_but_no_namespaces(flag: int) -> None:
 )
 def test_sockets_are_local_or_ip(family: int, kind: int, protocol: int, error: int) -> None:
     assert verdict(41, family, kind, protocol) == error
+
+
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_NETLINK, socket.AF_PACKET])
+def test_socket_pairs_are_local(family: int) -> None:
+    assert verdict(53, socket.AF_UNIX, socket.SOCK_STREAM) == ALLOWED
+    assert verdict(53, family, socket.SOCK_STREAM) == errno.EAFNOSUPPORT
+
+
+def test_no_memory_is_had_that_no_cgroup_counts() -> None:
+    assert verdict(9, 0, 4096, 3, 0x22) == verdict(319, 0, 1) == verdict(29, 0, 4096, 0o1600) == ALLOWED
+    assert verdict(9, 0, 4096, 3, 0x22 | 0x40000) == errno.ENOMEM
+    assert verdict(319, 0, 1 | 4) == errno.EINVAL
+    assert verdict(29, 0, 4096, 0o5600) == errno.EPERM
+
+
+def test_nobody_types_into_a_terminal() -> None:
+    assert verdict(16, 0, 0x5413) == verdict(16, 0, 0x541B) == ALLOWED
+    assert verdict(16, 0, 0x5412) == verdict(16, 0, 1 << 32 | 0x541C) == verdict(16, 0, 0x5423) == errno.EPERM
+
+
+def test_the_kernels_tls_is_not_there() -> None:
+    assert verdict(54, 3, socket.IPPROTO_TCP, socket.TCP_NODELAY) == verdict(54, 3, socket.SOL_SOCKET, 31) == ALLOWED
+    assert verdict(54, 3, socket.IPPROTO_TCP, 31) == errno.ENOENT
 
 
 @pytest.mark.parametrize(("persona", "error"), [(0, 0), (8, 0), (0xFFFFFFFF, 0), (0x40000, errno.EPERM)])

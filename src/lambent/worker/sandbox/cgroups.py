@@ -168,6 +168,9 @@ class Cgroups:
         """Make a sandbox's groups. Returns descriptors of their `cgroup.procs`; writing 0 there moves the writer in."""
         for group in self._groups(name):
             group.mkdir()
+        for tree in self._trees:
+            if tree.version == 1 and Controller.MEMORY in tree.controllers:
+                _write(self._group(tree, name) / "memory.kmem.tcp.limit_in_bytes?", _TCP_BYTES)
         return [os.open(group / "cgroup.procs", os.O_WRONLY | os.O_CLOEXEC) for group in self._groups(name)]
 
     def hold_back(self, name: str) -> None:
@@ -251,6 +254,10 @@ class Cgroups:
         if Controller.PIDS in tree.controllers:
             yield "pids.max", str(limits.pids_maximum)
 
+
+_TCP_BYTES = str(64 * 1024 * 1024)
+"""What a sandbox's connections may hold unread. Version 1 does not count it as memory, and all of the host's
+connections share one limit; version 2 counts it."""
 
 _MEMORY_FILES = {
     1: ("memory.max_usage_in_bytes", "memory.usage_in_bytes", "memory.oom_control"),

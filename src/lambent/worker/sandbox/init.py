@@ -166,7 +166,7 @@ def _make_mount(mount: Mount) -> None:
             attributes = kernel.MOUNT_ATTR_NOSUID | kernel.MOUNT_ATTR_NODEV | kernel.MOUNT_ATTR_NOEXEC
             kernel.place_mount(kernel.new_filesystem("proc", (("hidepid", "2"),), attributes), mount.target)
         elif os.path.exists(mount.target):
-            kernel.place_mount(kernel.clone_tree("/dev/null"), mount.target)
+            kernel.place_mount(kernel.clone_tree("/home" if os.path.isdir(mount.target) else "/dev/null"), mount.target)
 
 
 def _set_resource_limits(limits: Mapping[str, Sequence[int]]) -> None:

@@ -100,7 +100,7 @@ class MountKind(StrEnum):
     """The sandbox's own /tmp."""
     PROC = "proc"
     MASK = "mask"
-    """/dev/null over a file that tells about the host."""
+    """/dev/null over a file, or an empty directory over a directory, that tells about the host."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,17 +141,22 @@ RESOURCE_LIMITS: Mapping[str, tuple[int, int]] = {
     "RLIMIT_STACK": (8 * _MIB, _UNLIMITED),
     "RLIMIT_MEMLOCK": (65_536, 65_536),
     "RLIMIT_MSGQUEUE": (0, 0),
+    "RLIMIT_NICE": (0, 0),
+    "RLIMIT_RTPRIO": (0, 0),
 }
 """Soft and hard (reference/lifecycle.md §8). A core of one byte means none at all; with none, the kernel would still
-feed the function's memory to a core handler of the host. Processes are counted by cgroup: RLIMIT_NPROC would count a
-uid that a second server on the host may use as well."""
+feed the function's memory to a core handler of the host. A service manager may have allowed the server what would let a
+function run before everybody else, whatever its share of the CPU: hence the last two. Processes are counted by cgroup:
+RLIMIT_NPROC would count a uid that a second server on the host may use as well."""
 
-MASKED_FILES = (
+MASKED = (
     "/proc/cmdline",
+    "/proc/interrupts",
     "/proc/kallsyms",
     "/proc/key-users",
     "/proc/keys",
     "/proc/modules",
+    "/proc/pressure",
     "/proc/sysrq-trigger",
     "/proc/timer_list",
 )
@@ -179,7 +184,7 @@ def wall_mounts() -> list[Mount]:
     return [
         Mount(kind=MountKind.SCRATCH, target="/tmp", read_only=False),
         Mount(kind=MountKind.PROC, target="/proc", read_only=False),
-        *(Mount(kind=MountKind.MASK, target=path) for path in MASKED_FILES),
+        *(Mount(kind=MountKind.MASK, target=path) for path in MASKED),
     ]
 
 

@@ -1,4 +1,4 @@
-"""Which system calls a sandbox may make: what is denied, why, and the BPF program that says so.
+"""Which system calls a sandbox may make: what is denied, why, and the BPF program that says so (decision 0008).
 
 A deny list, for runtimes are many; its other half is the ceiling: system calls newer than those known here do not exist
 inside. The filter stands behind namespaces and dropped capabilities: most of what it denies would fail without it too.
@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from lambent.model.errors import PlatformError
@@ -52,7 +52,7 @@ RULES = (
         errno.ENOSYS,
     ),
     Rule(
-        "processes of one sandbox share a uid: none may reach into another, PID 1 least of all",
+        "processes of one sandbox share a uid, and these need no more than that to take another over",
         {
             "ptrace": (101, 117),
             "process_vm_readv": (310, 270),
@@ -80,6 +80,16 @@ RULES = (
     Rule(
         "works past this filter; libraries fall back to ordinary calls",
         {"io_uring_setup": (425, 425), "io_uring_enter": (426, 426), "io_uring_register": (427, 427)},
+        errno.ENOSYS,
+    ),
+    Rule(
+        "its requests are counted for the whole host, which has few; libraries fall back to ordinary calls",
+        {"io_setup": (206, 0)},
+        errno.ENOSYS,
+    ),
+    Rule(
+        "what is in the page cache tells what others have read",
+        {"cachestat": (451, 451)},
         errno.ENOSYS,
     ),
     Rule(
@@ -119,53 +129,70 @@ RULES = (
     ),
     Rule(
         "where memory lies is the host's affair",
-        {"mbind": (237, 235), "set_mempolicy": (238, 237), "migrate_pages": (256, 238), "move_pages": (279, 239)},
+        {
+            "mbind": (237, 235),
+            "set_mempolicy": (238, 237),
+            "set_mempolicy_home_node": (450, 450),
+            "migrate_pages": (256, 238),
+            "move_pages": (279, 239),
+        },
     ),
 )
 
 NEWEST_KNOWN = 462
 """mseal. What came later is refused until someone has read what it does; so is x32, whose numbers lie far above."""
 
-_ADDRESS_FAMILIES = (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6)
 _NAMESPACE_FLAGS = 0x7E02_0080
 """Every CLONE_NEW*, time namespaces included."""
 _PERSONALITIES = (0x0, 0x8, 0x2_0000, 0x2_0008, 0xFFFF_FFFF)
 """Plain and 32-bit Linux, with or without an old release number, and the question which it is. The rest switches
 address-space randomisation and other defences off."""
+_TERMINAL_REQUESTS = (0x5412, 0x541C, 0x5423)
+"""TIOCSTI and TIOCLINUX type into a terminal, TIOCSETD loads its line disciplines. A sandbox has no terminal; this is
+for the day when one is left open by mistake."""
+_MAP_HUGETLB, _MFD_HUGETLB, _SHM_HUGETLB = 0x4_0000, 0x4, 0x800
+"""Huge pages that an operator has set aside are in no memory cgroup. Refused as where none are set aside."""
+_STREAM_PROTOCOLS = (0, socket.IPPROTO_TCP)
+_DATAGRAM_PROTOCOLS = (0, socket.IPPROTO_UDP, socket.IPPROTO_ICMP, socket.IPPROTO_ICMPV6)
+"""Any other protocol is one that the kernel loads a module for, or keeps for few users."""
+_TCP_ULP = 31
+"""Puts the kernel's TLS, or whatever module has that name, on a connection."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Machine:
     audit: int
     column: int
-    clone: int
-    socket: int
-    socketpair: int
-    personality: int
+    """Of the numbers in `RULES` and `EXAMINED`."""
 
 
-_MACHINES = {
-    "x86_64": _Machine(0xC000_003E, 0, clone=56, socket=41, socketpair=53, personality=135),
-    "aarch64": _Machine(0xC000_00B7, 1, clone=220, socket=198, socketpair=199, personality=92),
-}
+_MACHINES = {"x86_64": _Machine(0xC000_003E, 0), "aarch64": _Machine(0xC000_00B7, 1)}
 
 # Classic BPF over struct seccomp_data: nr, arch, instruction pointer, then six 64-bit arguments, low half first.
 _LOAD, _JUMP_EQUAL, _JUMP_GREATER, _JUMP_ANY_BIT, _AND, _RETURN = 0x20, 0x15, 0x25, 0x45, 0x54, 0x06
 _NR, _ARCH = 0, 4
-_ALLOW, _ERRNO = 0x7FFF_0000, 0x0005_0000
-
-
-def _argument(number: int) -> int:
-    """Offset of an argument's low half: the kernel takes these as 32-bit integers, so the upper must not matter."""
-    return 16 + 8 * number
 
 
 def _step(code: int, value: int, then: int = 0, otherwise: int = 0) -> bytes:
     return struct.pack("=HBBI", code, then, otherwise, value)
 
 
+_ALLOW = _step(_RETURN, 0x7FFF_0000)
+
+
 def _refuse(error: int) -> bytes:
-    return _step(_RETURN, _ERRNO | error)
+    return _step(_RETURN, 0x0005_0000 | error)
+
+
+def _load(argument: int) -> bytes:
+    """An argument's low half: the kernel takes these as 32-bit integers, so the upper must not matter."""
+    return _step(_LOAD, 16 + 8 * argument)
+
+
+def _when(value: int, *then: bytes) -> Iterator[bytes]:
+    """Steps for one value of what is loaded; they end in a return."""
+    yield _step(_JUMP_EQUAL, value, 0, len(then))
+    yield from then
 
 
 def compile_filter(machine: str) -> bytes:
@@ -181,62 +208,68 @@ def compile_filter(machine: str) -> bytes:
 
 
 def _program(machine: _Machine) -> Iterator[bytes]:
+    """The kernel runs this only for what is examined or refused: of all other calls it remembers that they pass."""
     yield from (_step(_LOAD, _ARCH), _step(_JUMP_EQUAL, machine.audit, 1), _refuse(errno.ENOSYS))
     yield from (_step(_LOAD, _NR), _step(_JUMP_GREATER, NEWEST_KNOWN, 0, 1), _refuse(errno.ENOSYS))
+    for numbers, examine in EXAMINED.values():
+        yield from _when(numbers[machine.column], *examine())
     for rule in RULES:
-        for numbers in rule.names.values():
-            number = numbers[machine.column]
+        for number in (numbers[machine.column] for numbers in rule.names.values()):
             if number is not None:
-                yield from (_step(_JUMP_EQUAL, number, 0, 1), _refuse(rule.error))
-    yield from _guarded(machine.clone, _clone())
-    yield from _guarded(machine.socket, _socket())
-    yield from _guarded(machine.socketpair, _socketpair())
-    yield from _guarded(machine.personality, _personality())
-    yield _step(_RETURN, _ALLOW)
+                yield from _when(number, _refuse(rule.error))
+    yield _ALLOW
 
 
-def _guarded(number: int, body: Iterator[bytes]) -> Iterator[bytes]:
-    """Steps for one system call only; they end in a return."""
-    steps = list(body)
-    yield _step(_JUMP_EQUAL, number, 0, len(steps))
-    yield from steps
+def _without_flags(argument: int, flags: int, error: int) -> Iterator[bytes]:
+    yield from (_load(argument), _step(_JUMP_ANY_BIT, flags, 0, 1), _refuse(error), _ALLOW)
 
 
-def _clone() -> Iterator[bytes]:
-    yield from (_step(_LOAD, _argument(0)), _step(_JUMP_ANY_BIT, _NAMESPACE_FLAGS, 0, 1), _refuse(errno.EPERM))
-    yield _step(_RETURN, _ALLOW)
+def _only(argument: int, values: Sequence[int], error: int) -> Iterator[bytes]:
+    yield _load(argument)
+    for value in values:
+        yield from _when(value, _ALLOW)
+    yield _refuse(error)
+
+
+def _ioctl() -> Iterator[bytes]:
+    yield _load(1)
+    for request in _TERMINAL_REQUESTS:
+        yield from _when(request, _refuse(errno.EPERM))
+    yield _ALLOW
 
 
 def _socket() -> Iterator[bytes]:
-    """Local and IP sockets, no raw ones; of netlink only the routing family, which getifaddrs needs."""
-    yield _step(_LOAD, _argument(0))
-    yield _step(_JUMP_EQUAL, socket.AF_NETLINK, 0, 4)
-    yield _step(_LOAD, _argument(2))
-    yield _step(_JUMP_EQUAL, socket.NETLINK_ROUTE, 0, 1)
-    yield _step(_RETURN, _ALLOW)
-    yield _refuse(errno.EAFNOSUPPORT)
-    yield from _allowed_families()
-    yield from (_step(_LOAD, _argument(1)), _step(_AND, 0xF), _step(_JUMP_EQUAL, socket.SOCK_RAW, 0, 1))
-    yield _refuse(errno.EPERM)
-    yield _step(_RETURN, _ALLOW)
-
-
-def _socketpair() -> Iterator[bytes]:
-    yield _step(_LOAD, _argument(0))
-    yield from _allowed_families()
-    yield _step(_RETURN, _ALLOW)
-
-
-def _allowed_families() -> Iterator[bytes]:
-    """Fall through where the loaded address family is allowed."""
-    for distance, family in zip((3, 2, 1), _ADDRESS_FAMILIES, strict=True):
-        yield _step(_JUMP_EQUAL, family, distance)
+    """Local sockets, TCP and UDP, no raw ones; of netlink only the routing family, which getifaddrs needs."""
+    yield _load(0)
+    yield from _when(socket.AF_UNIX, _ALLOW)
+    yield from _when(socket.AF_NETLINK, *_only(2, (socket.NETLINK_ROUTE,), errno.EAFNOSUPPORT))
+    internet = (_load(1), _step(_AND, 0xF), *_kinds())
+    yield from _when(socket.AF_INET, *internet)
+    yield from _when(socket.AF_INET6, *internet)
     yield _refuse(errno.EAFNOSUPPORT)
 
 
-def _personality() -> Iterator[bytes]:
-    yield _step(_LOAD, _argument(0))
-    for distance, persona in zip(range(len(_PERSONALITIES), 0, -1), _PERSONALITIES, strict=True):
-        yield _step(_JUMP_EQUAL, persona, distance)
+def _kinds() -> Iterator[bytes]:
+    yield from _when(socket.SOCK_STREAM, *_only(2, _STREAM_PROTOCOLS, errno.EPROTONOSUPPORT))
+    yield from _when(socket.SOCK_DGRAM, *_only(2, _DATAGRAM_PROTOCOLS, errno.EPROTONOSUPPORT))
     yield _refuse(errno.EPERM)
-    yield _step(_RETURN, _ALLOW)
+
+
+def _setsockopt() -> Iterator[bytes]:
+    yield _load(1)
+    yield from _when(socket.IPPROTO_TCP, _load(2), *_when(_TCP_ULP, _refuse(errno.ENOENT)), _ALLOW)
+    yield _ALLOW
+
+
+EXAMINED: dict[str, tuple[tuple[int, int], Callable[[], Iterator[bytes]]]] = {
+    "mmap": ((9, 222), lambda: _without_flags(3, _MAP_HUGETLB, errno.ENOMEM)),
+    "ioctl": ((16, 29), _ioctl),
+    "setsockopt": ((54, 208), _setsockopt),
+    "clone": ((56, 220), lambda: _without_flags(0, _NAMESPACE_FLAGS, errno.EPERM)),
+    "socket": ((41, 198), _socket),
+    "socketpair": ((53, 199), lambda: _only(0, (socket.AF_UNIX,), errno.EAFNOSUPPORT)),
+    "memfd_create": ((319, 279), lambda: _without_flags(1, _MFD_HUGETLB, errno.EINVAL)),
+    "shmget": ((29, 194), lambda: _without_flags(2, _SHM_HUGETLB, errno.EPERM)),
+    "personality": ((135, 92), lambda: _only(0, _PERSONALITIES, errno.EPERM)),
+}
+"""System calls that are refused by their arguments: what is looked at lies in the function of each."""

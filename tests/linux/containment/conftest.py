@@ -1,0 +1,120 @@
+"""One server for all attacks, with something to steal; and two environments of the attacking function."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import secrets
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lambent.testing.service import RunningService, deploy, make_zip, running_service
+
+ATTACKS = Path(__file__).with_name("attacks")
+SECRET_VARIABLE = "LAMBENT_CONTAINMENT_SECRET"
+EXECUTED = {"PYTHONHASHSEED": "0"}
+"""A function that sets this is not forked from a zygote."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A server under attack, what it has to hide, and a client of it."""
+
+    service: RunningService
+    client: Any
+    secret: str
+    event: dict[str, Any]
+
+
+@pytest.fixture(scope="session")
+def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
+    if os.geteuid() != 0:
+        pytest.skip("real sandboxes are tested as root")
+    secret = secrets.token_hex(16)
+    directory = tmp_path_factory.mktemp("target")
+    with ExitStack() as stack:
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        patch.setenv(SECRET_VARIABLE, secret)
+        secret_file = directory / "secret"
+        secret_file.write_text(secret)
+        abstract = f"lambent-containment-{secret[:8]}"
+        for address in ("\0" + abstract, str(directory / "socket")):
+            listener = stack.enter_context(socket.socket(socket.AF_UNIX))
+            listener.bind(address)
+            listener.listen()
+        service = stack.enter_context(running_service(directory / "data", "--egress", "none"))
+        event = {
+            "pid": service.process.pid,
+            "port": int(service.endpoint_url.rpartition(":")[2]),
+            "host_addresses": ["127.0.0.1", "::1", "0.0.0.0", *_own_addresses()],
+            "abstract": abstract,
+            "socket_path": str(directory / "socket"),
+            "data_dir": str(service.data_dir),
+            "secret_file": str(secret_file),
+        }
+        yield Target(service=service, client=service.client("lambda"), secret=secret, event=event)
+
+
+def _own_addresses() -> list[str]:
+    """Of the host, as a sandbox with egress would find them."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+        except OSError:
+            return []
+        return [probe.getsockname()[0]]
+
+
+@pytest.fixture(scope="session", params=["forked", "executed"])
+def attacked(request: pytest.FixtureRequest, target: Target) -> dict[str, Any]:
+    """What every attack got: in an environment forked from a zygote, and in one whose runtime was executed."""
+    files = {path.name: path.read_text() for path in ATTACKS.glob("*.py")}
+    name = f"attacks-{request.param}"
+    variables = EXECUTED if request.param == "executed" else {}
+    deploy(target.client, name, make_zip(files), MemorySize=512, Timeout=60, Environment={"Variables": variables})
+    if request.param == "forked":
+        _wait_until_forked(target.client, name)
+    response = target.client.invoke(FunctionName=name, Payload=json.dumps(target.event))
+    outcome = json.loads(response["Payload"].read())
+    assert "FunctionError" not in response, outcome
+    assert outcome["is_forked"] is (request.param == "forked")
+    return dict(outcome)
+
+
+@pytest.fixture
+def found(attacked: dict[str, Any]) -> dict[str, Any]:
+    return copy.deepcopy(attacked)
+
+
+def _wait_until_forked(client: Any, name: str) -> None:
+    deadline = time.monotonic() + 30
+    while not json.loads(client.invoke(FunctionName=name, Payload='"is_forked"')["Payload"].read()):
+        assert time.monotonic() < deadline, "no zygote became ready"
+        time.sleep(0.05)
+        variables = {"RENEWED": str(time.monotonic_ns())}
+        client.update_function_configuration(FunctionName=name, Environment={"Variables": variables})
+        client.get_waiter("function_updated_v2").wait(
+            FunctionName=name, WaiterConfig={"Delay": 0.02, "MaxAttempts": 200}
+        )
+
+
+@pytest.fixture
+def victim(target: Target) -> Iterator[Callable[..., str]]:
+    """Deploys functions under names of their own, and deletes them after the test."""
+    names: list[str] = []
+
+    def make(code: Any, **parameters: Any) -> str:
+        names.append(f"victim-{secrets.token_hex(4)}")
+        return deploy(target.client, names[-1], code, **parameters)
+
+    yield make
+    for name in names:
+        target.client.delete_function(FunctionName=name)
