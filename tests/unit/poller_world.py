@@ -79,6 +79,7 @@ class World:
 
     store: MemoryStore = field(default_factory=MemoryStore)
     sources: MemorySources = field(default_factory=MemorySources)
+    ownership: LocalOwnership = field(default_factory=LocalOwnership)
     outcomes: MemoryEventQueue = field(default_factory=MemoryEventQueue)
     function: Function = succeed
     calls: list[tuple[float, dict[str, Any]]] = field(default_factory=list)
@@ -129,7 +130,7 @@ class World:
         around = Surroundings(
             store=self.store,
             sources=self.sources,
-            ownership=LocalOwnership(),
+            ownership=self.ownership,
             outcomes=self.outcomes,
             invoke=self._invoke,
             resolve=self._resolve,
