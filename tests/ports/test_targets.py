@@ -110,15 +110,15 @@ async def test_an_event_bus_gets_an_event_that_its_rules_match(peer: Any, target
 
 
 async def test_a_bucket_gets_an_object_and_a_second_attempt_overwrites_it(peer: Any, targets: HttpTargets) -> None:
-    peer("s3").create_bucket(Bucket="bucket")
+    peer("s3").create_bucket(Bucket="outcomes")
     key = "aws/lambda/async/my-function/2019/11/14/2019-11-14T18.16.05-0b8a1c5e-2f0e-4a8e-9d8c-1d2e3f405162"
-    message = Message(target="arn:aws:s3:::bucket", trace_id=TRACE, object_key=key)
+    message = Message(target="arn:aws:s3:::outcomes", trace_id=TRACE, object_key=key)
 
     await targets.send(message, RECORD)
     await targets.send(message, RECORD)
 
-    assert [one["Key"] for one in peer("s3").list_objects_v2(Bucket="bucket")["Contents"]] == [key]
-    assert peer("s3").get_object(Bucket="bucket", Key=key)["Body"].read() == RECORD
+    assert [one["Key"] for one in peer("s3").list_objects_v2(Bucket="outcomes")["Contents"]] == [key]
+    assert peer("s3").get_object(Bucket="outcomes", Key=key)["Body"].read() == RECORD
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,7 @@ def test_the_root_holds_nothing_of_the_host_but_its_programs(found: Found) -> No
     assert set(found["what_the_root_holds"]) <= {
         *("bin", "dev", "etc", "home", "lib", "lib32", "lib64", "libx32", "opt", "proc", "root", "run", "sbin"),
         *("tmp", "usr", "var"),
+        "node_modules",  # a link into the layers: ES modules are looked for upwards, not where NODE_PATH says
     }
 
 
