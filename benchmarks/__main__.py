@@ -20,7 +20,7 @@ import psutil
 
 from benchmarks import control as control_plane
 from benchmarks import events as events_story
-from benchmarks import floor_fork, floor_loop, lambent, peer_rie, sandbox_rate, streams
+from benchmarks import floor_fork, floor_loop, keep_alive, lambent, peer_rie, sandbox_rate, streams
 from benchmarks.load import Measured
 from lambent.testing.service import running_service
 
@@ -221,17 +221,23 @@ STORIES: dict[str, Callable[[lambent.Target, float], list[Row]]] = {
 }
 
 
+SIMULATIONS: dict[str, Callable[[float], list[Row]]] = {
+    "keep-alive": lambda scale: keep_alive.rows(int(300 * scale)),
+}
+"""Nothing runs but the policy."""
+
+
 def main() -> int:
     arguments = _parse()
-    rows: list[Row] = []
-    with (
-        tempfile.TemporaryDirectory(prefix="lambent-benchmark-") as folder,
-        lambent.target(Path(folder, "data")) as server,
-    ):
-        for name in arguments.stories or STORIES:
-            for row in STORIES[name](server, 0.1 if arguments.quick else 1.0):
-                print("  ".join(f"{key}: {value}" for key, value in row.items()), flush=True)
-                rows.append(row)
+    scale = 0.1 if arguments.quick else 1.0
+    names = arguments.stories or [*STORIES, *SIMULATIONS]
+    rows = [_told(row) for name in names if name in SIMULATIONS for row in SIMULATIONS[name](scale)]
+    if stories := [name for name in names if name in STORIES]:
+        with (
+            tempfile.TemporaryDirectory(prefix="lambent-benchmark-") as folder,
+            lambent.target(Path(folder, "data")) as server,
+        ):
+            rows += [_told(row) for name in stories for row in STORIES[name](server, scale)]
     path = arguments.json or _RESULTS / f"{time.strftime('%Y%m%d-%H%M%S')}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"machine": _machine(), "rows": rows}, indent=2))
@@ -239,9 +245,14 @@ def main() -> int:
     return 1 if any(row.get("failures") for row in rows) else 0
 
 
+def _told(row: Row) -> Row:
+    print("  ".join(f"{key}: {value}" for key, value in row.items()), flush=True)
+    return row
+
+
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("stories", nargs="*", choices=[[], *STORIES], help="which to run (default: all)")
+    parser.add_argument("stories", nargs="*", choices=[[], *STORIES, *SIMULATIONS], help="which to run (default: all)")
     parser.add_argument("--quick", action="store_true", help="a tenth of the work, to see that it runs")
     parser.add_argument("--json", type=Path, help="where to write the results")
     return parser.parse_args()

@@ -45,6 +45,13 @@ class Egress(StrEnum):
     NONE = "none"
 
 
+class KeepAlive(StrEnum):
+    FIXED = "fixed"
+    """Every idle environment for `--idle-timeout`."""
+    ADAPTIVE = "adaptive"
+    """By the habits of its function, once they are known."""
+
+
 class RuntimeFallback(StrEnum):
     NONE = "none"
     NEAREST = "nearest"
@@ -76,6 +83,7 @@ class ServeOptions:
     auth: Auth = Auth.OPEN
     egress: Egress = Egress.AUTO
     idle_timeout_s: float = 600.0
+    keep_alive: KeepAlive = KeepAlive.FIXED
     environment_age_s_maximum: float = 4 * 3600.0
     drain_timeout_s: float = float(TIMEOUT_S_MAXIMUM)
     spare_sandboxes: int = SPARE_SANDBOXES

@@ -30,7 +30,7 @@ from lambent.adapters.sources.http_sources import HttpSources
 from lambent.adapters.sqlite.event_queue import SqliteEventQueue
 from lambent.adapters.sqlite.log_store import SqliteLogStore
 from lambent.adapters.sqlite.store import SqliteStore
-from lambent.config import ANY_SERVICE, Auth, Egress, ServeOptions, is_loopback
+from lambent.config import ANY_SERVICE, Auth, Egress, KeepAlive, ServeOptions, is_loopback
 from lambent.control import Control
 from lambent.control.provisioned import AllocationOf
 from lambent.frontend.events_api import EventsApi
@@ -220,6 +220,7 @@ class _Host:
                 account_concurrency=options.account_concurrency,
                 idle_timeout_s=options.idle_timeout_s,
                 maximum_age_s=options.environment_age_s_maximum,
+                is_adaptive=options.keep_alive is KeepAlive.ADAPTIVE,
             )
         )
         resolver = await self._resolver(store, manager, worker, stack)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 
 from lambent.manager.counter import ConcurrencyCounter
-from lambent.manager.keep_alive import Idle, evict, expired
 from lambent.manager.manager import LocalManager
-from lambent.manager.placement import RESERVE_MIB, place
+from lambent.manager.placement import RESERVE_MIB
 from lambent.model.arn import FunctionArn
 from lambent.model.errors import PlatformError, TooManyRequests
 from lambent.model.events import InitializationType
@@ -44,6 +43,9 @@ class NotedWorker:
 
     def __init__(self, memory_mib: int = 100_000) -> None:
         self.memory_mib = memory_mib
+        self.looks = 0
+        self.held_mib: dict[EnvironmentId, float] = {}
+        self.peak_mib = 0.0
         self.started: list[EnvironmentId] = []
         self.provisioned: list[EnvironmentId] = []
         self.stopped: list[EnvironmentId] = []
@@ -77,7 +79,14 @@ class NotedWorker:
         self.first_stop.set()
 
     def memory_available_mib(self) -> int:
+        self.looks += 1
         return self.memory_mib
+
+    def memory_held_mib(self, environment_id: EnvironmentId) -> float:
+        return self.held_mib.get(environment_id, 0.0)
+
+    def memory_peak_mib(self, environment_id: EnvironmentId) -> float:
+        return self.peak_mib
 
     def settle(self, number: int, *, is_warm: bool = True) -> None:
         assert self.listener is not None
@@ -93,8 +102,23 @@ class NotedWorker:
         self.listener.environment_responded(self.started[number])
 
 
-def make_manager(worker: NotedWorker, concurrency: int = 10, idle_timeout_s: float = 600.0) -> LocalManager:
-    return LocalManager(worker, account_concurrency=concurrency, idle_timeout_s=idle_timeout_s)
+class Clock:
+    """Stands still until the test moves it."""
+
+    def __init__(self) -> None:
+        self.now_s = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def make_manager(
+    worker: NotedWorker,
+    concurrency: int = 10,
+    idle_timeout_s: float = 600.0,
+    clock: Callable[[], float] = time.monotonic,
+) -> LocalManager:
+    return LocalManager(worker, account_concurrency=concurrency, idle_timeout_s=idle_timeout_s, clock=clock)
 
 
 async def run(manager: LocalManager, target: Target = TARGET) -> InvokeResult:
@@ -278,21 +302,6 @@ async def test_idle_environments_are_let_go_after_the_idle_timeout() -> None:
     assert worker.stopped == ["e0"]
 
 
-async def test_the_longest_idle_is_evicted_when_memory_is_short() -> None:
-    worker = NotedWorker()
-    manager = make_manager(worker)
-    await invoked_once(manager, worker)
-    worker.memory_mib = RESERVE_MIB + VERSION.memory_mib - 1
-    other = Target(version=replace(VERSION, name="g"), pool_key="g")
-
-    task = asyncio.create_task(run(manager, other))
-    await until(lambda: len(worker.started) == 2)
-
-    assert worker.stopped == ["e0"]
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
-
-
 async def test_no_room_at_all_is_a_throttle_that_counts_nothing() -> None:
     worker = NotedWorker(memory_mib=RESERVE_MIB)
     manager = make_manager(worker, concurrency=1)
@@ -337,19 +346,3 @@ def test_zero_reserved_concurrency_disables_a_function() -> None:
     counter.reserve(function, 0)
     with pytest.raises(TooManyRequests):
         counter.acquire(function)
-
-
-def test_keep_alive_and_eviction_choose_the_longest_idle() -> None:
-    old, young = Idle(EnvironmentId("old"), 0.0, 128), Idle(EnvironmentId("young"), 9.0, 128)
-
-    assert expired([young, old], now_s=10.0, timeout_s=5.0) == [old]
-    assert evict([young, old], needed_mib=1) == [old]
-    assert evict([young, old], needed_mib=500) == [old, young]
-
-
-def test_placement_refuses_what_no_eviction_can_make_room_for() -> None:
-    idle = [Idle(EnvironmentId("a"), 0.0, 128)]
-
-    assert place(available_mib=10_000, starting=0, memory_mib=128, idle=[]).is_admitted
-    assert place(available_mib=RESERVE_MIB + 100, starting=0, memory_mib=128, idle=idle).evicted == [idle[0]]
-    assert not place(available_mib=0, starting=0, memory_mib=128, idle=idle).is_admitted

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
-from test_manager import TARGET, VERSION, NotedWorker, make_manager, run, until
+from test_manager import TARGET, VERSION, Clock, NotedWorker, make_manager, run, until
 
 from lambent.manager.counter import ConcurrencyCounter
 from lambent.manager.keep_alive import Idle, worn_out
@@ -186,13 +186,15 @@ async def test_a_provisioned_environment_that_was_reset_is_replaced_at_once() ->
 
 async def test_provisioned_environments_are_neither_evicted_nor_let_go_when_idle() -> None:
     worker = NotedWorker()
-    async with make_manager(worker, idle_timeout_s=0.0) as manager:
-        provision(manager, 1)
-        ready(worker, 0)
-        worker.memory_mib = RESERVE_MIB
-        await asyncio.sleep(0.12)  # two rounds of the keeper
-        with pytest.raises(TooManyRequests):
-            await run(manager, OTHER)
+    manager = make_manager(worker, idle_timeout_s=0.0, clock=(clock := Clock()))
+    provision(manager, 1)
+    ready(worker, 0)
+    worker.memory_mib = RESERVE_MIB
+    for _ in range(2):
+        clock.now_s += 1
+        manager.look_after_all()
+    with pytest.raises(TooManyRequests):
+        await run(manager, OTHER)
 
     assert worker.stopped == []
 
@@ -284,7 +286,7 @@ async def test_a_provisioned_environment_that_is_too_old_is_replaced_before_it_g
 
 
 def test_those_that_are_too_old_are_chosen_by_their_birth() -> None:
-    old, young = Idle(EnvironmentId("old"), 9.0, 128), Idle(EnvironmentId("young"), 1.0, 128)
+    old, young = Idle(EnvironmentId("old"), 9.0), Idle(EnvironmentId("young"), 1.0)
     born_s = {old.environment_id: 0.0, young.environment_id: 1.0}
 
     assert worn_out([old, young], born_s, now_s=10.0, maximum_age_s=9.5) == [old]

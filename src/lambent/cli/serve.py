@@ -14,6 +14,7 @@ from lambent.config import (
     Auth,
     Egress,
     Isolation,
+    KeepAlive,
     RuntimeFallback,
     ServeOptions,
     parse_duration_s,
@@ -31,6 +32,7 @@ def serve(
     auth: Auth = Auth.OPEN,
     egress: Egress = Egress.AUTO,
     idle_timeout: str = "10m",
+    keep_alive: KeepAlive = KeepAlive.FIXED,
     max_environment_age: str = "4h",
     drain_timeout: str = "15m",
     spare_sandboxes: int = SPARE_SANDBOXES,
@@ -56,6 +58,9 @@ def serve(
         `auto` is `open` where this host can give it, else `none`.
     idle_timeout:
         How long an idle environment is kept, e.g. 600, 90s, 10m.
+    keep_alive:
+        `fixed` keeps every idle environment for the idle timeout; `adaptive` learns when each function is called, keeps
+        environments for then, and makes them shortly before.
     max_environment_age:
         How long any environment is kept, however busy it is; another one takes its place.
     drain_timeout:
@@ -84,6 +89,7 @@ def serve(
         auth=auth,
         egress=egress,
         idle_timeout_s=parse_duration_s(idle_timeout),
+        keep_alive=keep_alive,
         environment_age_s_maximum=parse_duration_s(max_environment_age),
         drain_timeout_s=parse_duration_s(drain_timeout),
         spare_sandboxes=spare_sandboxes,

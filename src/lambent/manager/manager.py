@@ -10,14 +10,15 @@ import logging
 import math
 import time
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+from lambent.manager.capacity import Capacity
 from lambent.manager.counter import ConcurrencyCounter
-from lambent.manager.keep_alive import Idle, expired, worn_out
-from lambent.manager.placement import place
+from lambent.manager.keep_alive import Habits, Idle, Window, expired, worn_out
+from lambent.manager.placement import Footprint
 from lambent.manager.pool import Pool
 from lambent.manager.provision import INIT_FAILED
 from lambent.manager.rates import PROVISIONING_PER_S, RequestRates, ScalingRates, throttled
@@ -32,6 +33,8 @@ from lambent.ports.worker import Worker
 log = logging.getLogger(__name__)
 
 _NO_MEMORY = "This host has no memory left for another environment"
+_FOOTPRINTS_MAXIMUM = 10_000
+"""Versions whose footprint is remembered after their last environment; who was started for longest is forgotten."""
 _RESPONDED_GRACE_S = 0.005
 """How long an invoke waits for an environment that has just answered, before a new one is started for it."""
 
@@ -48,6 +51,8 @@ class ManagerStatistics:
     """Since the server started, as the next one: AWS's ProvisionedConcurrencyInvocations."""
     spillover_invocations: int
     """Of versions with provisioned concurrency, but on demand: ProvisionedConcurrencySpilloverInvocations."""
+    made_early: int
+    """Environments that were started because their call was expected (`--keep-alive adaptive`)."""
 
 
 class LocalManager:
@@ -60,8 +65,12 @@ class LocalManager:
         account_concurrency: int,
         idle_timeout_s: float,
         maximum_age_s: float = math.inf,
+        is_adaptive: bool = False,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`is_adaptive` keeps each function's environments by its habits, `idle_timeout_s` those without any."""
         self._worker = worker
+        self._clock = clock
         self._idle_timeout_s = idle_timeout_s
         self._maximum_age_s = maximum_age_s
         self._counter = ConcurrencyCounter(account_concurrency)
@@ -71,6 +80,10 @@ class LocalManager:
         self._provisions: dict[FunctionArn, Mapping[str, Sequence[tuple[Target, int]]]] = {}
         self._pools: dict[str, Pool] = {}
         self._pool_of: dict[EnvironmentId, Pool] = {}
+        self._capacity = Capacity(worker, self._pool_of)
+        self._footprints: dict[str, Footprint] = {}
+        """By pool key, and so by all that an environment is made from."""
+        self._habits = Habits() if is_adaptive else None
         self._kept: dict[FunctionArn, frozenset[str]] = {}
         """By function: the pools that its record knows."""
         self._born_s: dict[EnvironmentId, float] = {}
@@ -79,6 +92,7 @@ class LocalManager:
         """Handed to a waiting invoke that has not come round to using it."""
         self._provisioned_invocations = 0
         self._spillover_invocations = 0
+        self._made_early = 0
         self._keeper: asyncio.Task[None] | None = None
         worker.listen(self)
 
@@ -95,7 +109,7 @@ class LocalManager:
             pool.provision.requested = 0  # what the worker stops from now on is not to be replaced
 
     def admit(self, function: FunctionArn) -> None:
-        self._requests.admit(function, self._counter.reserved(function), time.monotonic())
+        self._requests.admit(function, self._counter.reserved(function), self._clock())
 
     def lease(self, target: Target) -> _Lease:
         return _Lease(self, target)
@@ -122,6 +136,8 @@ class LocalManager:
         self._kept[function] = frozenset(keep)
         if not keep:
             del self._kept[function]
+            if self._habits is not None:
+                self._habits.forget(function)
         for key, pool in list(self._pools.items()):
             if pool.version.arn != function:
                 continue
@@ -129,7 +145,7 @@ class LocalManager:
             if pool.is_retired:
                 for environment_id in list(pool.idle):
                     del pool.idle[environment_id]
-                    self._worker.stop(environment_id)
+                    self._stop(environment_id)
                 self._forget_if_empty(key, pool)
 
     def provision(self, function: FunctionArn, wanted: Mapping[str, Sequence[tuple[Target, int]]]) -> None:
@@ -168,6 +184,7 @@ class LocalManager:
             provisioned=sum(len(pool.provision.ready) for pool in pools),
             provisioned_invocations=self._provisioned_invocations,
             spillover_invocations=self._spillover_invocations,
+            made_early=self._made_early,
         )
 
     # What the worker tells -----------------------------------------------------------------------------------------
@@ -176,10 +193,12 @@ class LocalManager:
         if environment_id in self._assigned:
             return  # it was reset while idle: whoever it is assigned to will find it cold
         pool = self._pool_of[environment_id]
+        if environment_id in self._busy:
+            pool.footprint.learn(self._worker.memory_peak_mib(environment_id))
         self._release(environment_id, pool)
         pool.idle.pop(environment_id, None)
         if not self._may_serve_again(environment_id, pool, is_warm):
-            self._worker.stop(environment_id)
+            self._stop(environment_id)
             self._start_if_needed(pool)
         elif (waiter := pool.next_waiter()) is not None:
             self._assigned.add(environment_id)
@@ -187,14 +206,15 @@ class LocalManager:
         elif environment_id in pool.provision:
             pool.provision.rest(environment_id)
         elif pool.is_retired:
-            self._worker.stop(environment_id)
+            self._stop(environment_id)
         else:
-            pool.idle[environment_id] = Idle(environment_id, time.monotonic(), pool.version.memory_mib)
+            ended_s = None if pool.habit is None else pool.habit.ended_s  # one made early has not been used since
+            pool.idle[environment_id] = Idle(environment_id, self._clock() if ended_s is None else ended_s)
 
     def _may_serve_again(self, environment_id: EnvironmentId, pool: Pool, is_warm: bool) -> bool:
         provision = pool.provision
         if environment_id not in provision:
-            return time.monotonic() - self._born_s[environment_id] < self._maximum_age_s
+            return self._clock() - self._born_s[environment_id] < self._maximum_age_s
         if is_warm:
             provision.add_ready(environment_id)
             if not provision.is_surplus(environment_id):
@@ -202,7 +222,7 @@ class LocalManager:
                     self._stop_surplus(pool)
                 return True
         elif environment_id in provision.starting:
-            provision.fail(INIT_FAILED, time.monotonic())
+            provision.fail(INIT_FAILED, self._clock())
         provision.remove(environment_id)
         self._keep_provisioned(pool)
         return False
@@ -214,12 +234,13 @@ class LocalManager:
         pool = self._pool_of.pop(environment_id)
         is_awaited = environment_id in pool.starting
         del self._born_s[environment_id]
+        self._capacity.leaving.discard(environment_id)
         self._assigned.discard(environment_id)
         self._release(environment_id, pool)
         pool.idle.pop(environment_id, None)
         if environment_id in pool.provision:
             if error is not None:
-                pool.provision.fail(str(error), time.monotonic())
+                pool.provision.fail(str(error), self._clock())
             pool.provision.remove(environment_id)
             self._keep_provisioned(pool)
         elif error is not None and is_awaited:
@@ -233,6 +254,8 @@ class LocalManager:
         pool.responded.discard(environment_id)
         if environment_id in self._busy:
             self._busy.discard(environment_id)
+            if pool.habit is not None:
+                pool.habit.end(self._clock())
             if environment_id not in pool.provision:
                 self._counter.release(pool.version.arn)
 
@@ -252,8 +275,17 @@ class LocalManager:
             kept = self._kept.get(target.version.arn)
             # An invoke that was resolved before an update may come here after it: what it starts serves nobody else.
             is_retired = kept is not None and target.pool_key not in kept
-            pool = self._pools[target.pool_key] = Pool(target.version, is_retired=is_retired)
+            habit = None if self._habits is None else self._habits.of(target)
+            pool = Pool(target.version, self._footprint(target), habit, is_retired=is_retired)
+            self._pools[target.pool_key] = pool
         return pool
+
+    def _footprint(self, target: Target) -> Footprint:
+        footprint = self._footprints.pop(target.pool_key, None) or Footprint(target.version.memory_mib)
+        self._footprints[target.pool_key] = footprint
+        if len(self._footprints) > _FOOTPRINTS_MAXIMUM:
+            del self._footprints[next(iter(self._footprints))]
+        return footprint
 
     async def _acquire_on_demand(self, pool: Pool) -> EnvironmentId:
         function = pool.version.arn
@@ -271,6 +303,8 @@ class LocalManager:
 
     def _occupy(self, environment_id: EnvironmentId, pool: Pool) -> None:
         self._busy.add(environment_id)
+        if pool.habit is not None:
+            pool.habit.begin(self._clock())
         if environment_id in pool.provision:
             self._provisioned_invocations += 1
         elif pool.provision.requested:
@@ -306,24 +340,22 @@ class LocalManager:
                 waiter.set_exception(exc)
 
     def _start(self, pool: Pool) -> None:
-        self._scaling.admit(pool.version.arn, time.monotonic())
+        self._scaling.admit(pool.version.arn, self._clock())
         pool.starting.add(self._make(pool, InitializationType.ON_DEMAND))
 
     def _make(self, pool: Pool, initialization_type: InitializationType) -> EnvironmentId:
-        placement = place(
-            available_mib=self._worker.memory_available_mib(),
-            starting=sum(len(one.starting) + len(one.provision.starting) for one in self._pools.values()),
-            memory_mib=pool.version.memory_mib,
-            idle=(idle for one in self._pools.values() for idle in one.idle.values()),
-        )
-        for idle in placement.evicted:
-            self._let_go(idle, reason="memory")
-        if not placement.is_admitted:
-            log.warning("manager.no_room", extra={"memory_mib": pool.version.memory_mib})
+        evicted = self._capacity.take(pool, self._clock())
+        if evicted is None:
+            log.warning("manager.no_room", extra={"expected_mib": round(pool.footprint.needed_mib)})
             raise throttled("ConcurrentInvocationLimitExceeded", retry_after_s=1.0)
+        for idle in evicted:
+            self._let_go(idle, reason="memory")
+        return self._begin(pool, initialization_type)
+
+    def _begin(self, pool: Pool, initialization_type: InitializationType) -> EnvironmentId:
         environment_id = self._worker.start(pool.version, initialization_type)
         self._pool_of[environment_id] = pool
-        self._born_s[environment_id] = time.monotonic()
+        self._born_s[environment_id] = self._clock()
         return environment_id
 
     # Keeping provisioned ---------------------------------------------------------------------------------------------
@@ -331,7 +363,7 @@ class LocalManager:
     def _keep_provisioned(self, pool: Pool) -> None:
         """Have as many as are requested, as fast as may be; the rest is for the next time."""
         self._stop_surplus(pool)
-        now_s = time.monotonic()
+        now_s = self._clock()
         for _ in range(pool.provision.missing(now_s)):
             try:
                 self._provisioning.admit(pool.version.arn, now_s)
@@ -346,29 +378,59 @@ class LocalManager:
 
     def _stop_surplus(self, pool: Pool) -> None:
         for environment_id in pool.provision.take_surplus():
-            self._worker.stop(environment_id)
+            self._stop(environment_id)
 
     # Letting go ------------------------------------------------------------------------------------------------------
 
     async def _keep(self) -> None:
         while True:
             await asyncio.sleep(min(1.0, max(0.05, self._idle_timeout_s / 4)))
-            now_s = time.monotonic()
-            for key, pool in list(self._pools.items()):
-                for idle in worn_out(pool.idle.values(), self._born_s, now_s=now_s, maximum_age_s=self._maximum_age_s):
-                    self._let_go(idle, reason="age")
-                pool.provision.wear_out(self._born_s, born_before_s=now_s - self._maximum_age_s)
-                self._keep_provisioned(pool)
-                for idle in expired(pool.idle.values(), now_s=now_s, timeout_s=self._idle_timeout_s):
-                    self._let_go(idle, reason="idle")
-                self._forget_if_empty(key, pool)
-            for rates in (self._requests, self._scaling, self._provisioning):
-                rates.prune(now_s)
+            self.look_after_all()
+
+    def look_after_all(self) -> None:
+        """Let go who is not worth keeping, and make who is wanted. Done about every second."""
+        now_s = self._clock()
+        for idle in self._capacity.relieve(now_s):
+            self._let_go(idle, reason="memory")
+        for key, pool in list(self._pools.items()):
+            for idle in worn_out(pool.idle.values(), self._born_s, now_s=now_s, maximum_age_s=self._maximum_age_s):
+                self._let_go(idle, reason="age")
+            pool.provision.wear_out(self._born_s, born_before_s=now_s - self._maximum_age_s)
+            self._keep_provisioned(pool)
+            self._let_expired_go(pool, now_s)
+            self._forget_if_empty(key, pool)
+        self._make_early(now_s)
+        for rates in (self._requests, self._scaling, self._provisioning):
+            rates.prune(now_s)
+
+    def _let_expired_go(self, pool: Pool, now_s: float) -> None:
+        habit = pool.habit
+        window = Window(0.0, self._idle_timeout_s) if habit is None else habit.idle_times.window(self._idle_timeout_s)
+        for idle in expired(pool.idle.values(), now_s=now_s, window=window):
+            self._let_go(idle, reason="idle")
+            if self._habits is not None and habit is not None and now_s < idle.since_s + window.from_s:
+                self._habits.expect(habit, idle.since_s + window.from_s)
+
+    def _make_early(self, now_s: float) -> None:
+        """Start an environment for each function whose next call is expected from now on, if nobody must go for it."""
+        if self._habits is None:
+            return
+        for habit in self._habits.due(now_s, self._idle_timeout_s):
+            pool = self._pool(habit.target)
+            is_served = pool.idle or pool.starting or pool.provision.requested
+            if not (is_served or pool.is_retired) and self._capacity.take_free(pool, now_s):
+                pool.starting.add(self._begin(pool, InitializationType.ON_DEMAND))
+                self._made_early += 1
+            self._forget_if_empty(habit.target.pool_key, pool)
 
     def _let_go(self, idle: Idle, *, reason: str) -> None:
         log.debug("environment.let_go", extra={"environment_id": idle.environment_id, "reason": reason})
         del self._pool_of[idle.environment_id].idle[idle.environment_id]
-        self._worker.stop(idle.environment_id)
+        self._stop(idle.environment_id)
+
+    def _stop(self, environment_id: EnvironmentId) -> None:
+        self._capacity.leaving.add(environment_id)
+        self._worker.stop(environment_id)
 
     def _forget_if_empty(self, key: str, pool: Pool) -> None:
         if pool.is_empty and not any(other is pool for other in self._pool_of.values()):

@@ -6,17 +6,21 @@ import asyncio
 from collections import deque
 from dataclasses import dataclass, field
 
-from lambent.manager.keep_alive import Idle
+from lambent.manager.keep_alive import Habit, Idle
+from lambent.manager.placement import Footprint
 from lambent.manager.provision import Provision
 from lambent.model.function import FunctionVersion
 from lambent.model.invocation import EnvironmentId
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Pool:
     """`idle` is a stack, so that the most recently used environment is used again and the others can grow old."""
 
     version: FunctionVersion
+    footprint: Footprint
+    habit: Habit | None = None
+    """Its function's; None where all are kept for the same time."""
     idle: dict[EnvironmentId, Idle] = field(default_factory=dict)
     waiters: deque[asyncio.Future[EnvironmentId]] = field(default_factory=deque)
     starting: set[EnvironmentId] = field(default_factory=set)
@@ -40,6 +44,9 @@ class Pool:
         """The waiter has given up."""
         if waiter in self.waiters:
             self.waiters.remove(waiter)
+
+    def is_starting(self, environment_id: EnvironmentId) -> bool:
+        return environment_id in self.starting or environment_id in self.provision.starting
 
     @property
     def shortage(self) -> int:

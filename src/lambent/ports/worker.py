@@ -59,3 +59,11 @@ class Worker(Protocol):
     def memory_available_mib(self) -> int:
         """What this host can still give to new environments."""
         ...
+
+    def memory_held_mib(self, environment_id: EnvironmentId) -> float:
+        """What an environment takes now; zero where it is not made yet or nobody counts."""
+        ...
+
+    def memory_peak_mib(self, environment_id: EnvironmentId) -> float:
+        """The most it had taken when its last invocation ended; zero before the first."""
+        ...

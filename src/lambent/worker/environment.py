@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 FREEZE_AFTER_S = 0.01
 """An environment in steady use is not frozen between invokes that follow each other within this grace."""
 
+_MIB = 1024 * 1024
 _KILLED = exit_reason(code=None, signum=9)
 
 
@@ -105,6 +106,15 @@ class Environment:
     def streams_to_caller(self) -> bool:
         """Whether the caller of the current invocation wants to read while the runtime sends."""
         return self._invocation is not None and self._invocation.request.wants_stream
+
+    @property
+    def memory_held_mib(self) -> float:
+        return self._sandbox.memory_bytes() / _MIB
+
+    @property
+    def memory_peak_mib(self) -> float:
+        """As of the last report."""
+        return self._reporter.memory_peak_mib
 
     # What happens to it -----------------------------------------------------------------------------------------
 

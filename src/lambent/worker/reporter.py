@@ -58,6 +58,8 @@ class Reporter:
         self._init_started = 0.0
         self._init_duration_ms: float | None = None
         self._phase = Phase.INIT
+        self.memory_peak_mib = 0
+        """What the last report told."""
 
     @property
     def init_timeout_s(self) -> float:
@@ -156,6 +158,7 @@ class Reporter:
         if has_extensions and (end.status is Status.SUCCESS or invocation.runtime_ended is not None):
             overhead_ms = (now - (invocation.runtime_ended or now)) * 1000
         request = invocation.request
+        self.memory_peak_mib = min(ceil(self._memory_peak_bytes() / _MIB), self._version.memory_mib)
         self._stream.emit(
             Report(
                 time=time.time(),
@@ -164,7 +167,7 @@ class Reporter:
                 duration_ms=duration_ms,
                 billed_duration_ms=max(1, ceil(duration_ms + (init_duration_ms or 0.0))),
                 memory_size_mib=self._version.memory_mib,
-                max_memory_used_mib=min(ceil(self._memory_peak_bytes() / _MIB), self._version.memory_mib),
+                max_memory_used_mib=self.memory_peak_mib,
                 init_duration_ms=init_duration_ms,
                 extension_overhead_ms=overhead_ms,
                 error_type=end.error_type,

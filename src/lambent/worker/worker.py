@@ -150,6 +150,14 @@ class LocalWorker:
     def memory_available_mib(self) -> int:
         return _memory_available_mib()
 
+    def memory_held_mib(self, environment_id: EnvironmentId) -> float:
+        environment = self._environments.get(environment_id)
+        return 0.0 if environment is None else environment.memory_held_mib
+
+    def memory_peak_mib(self, environment_id: EnvironmentId) -> float:
+        environment = self._environments.get(environment_id)
+        return 0.0 if environment is None else environment.memory_peak_mib
+
     # The life of an environment, from its sandbox to its end -------------------------------------------------------
 
     async def _live(
