@@ -56,7 +56,7 @@ def test_what_was_given_is_reckoned_with_before_it_shows() -> None:
 def test_a_thousand_at_once_are_one_look() -> None:
     host = Host(free_mib=22_000)
     room = host.room()
-    needed_mib = Footprint(128).needed_mib
+    needed_mib = Footprint(128).expected_mib
 
     assert all(room.take(needed_mib, now_s=0.0, is_idle=still) == () for _ in range(1_000))
     assert (host.looks, host.asked) == (1, 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from lambent.manager.keep_alive import Idle
-from lambent.manager.placement import KERNEL_MIB, Holding, Look, Room
+from lambent.manager.placement import Holding, Look, Room
 from lambent.manager.pool import Pool
 from lambent.model.invocation import EnvironmentId
 from lambent.ports.worker import Worker
@@ -21,11 +21,11 @@ class Capacity:
 
     def take(self, pool: Pool, now_s: float) -> Sequence[Idle] | None:
         """Room for one more: which idle ones must go for it, or None where there is none."""
-        return self._room.take(pool.footprint.needed_mib, now_s=now_s, is_idle=self._is_idle)
+        return self._room.take(pool.footprint.expected_mib, now_s=now_s, is_idle=self._is_idle)
 
     def take_free(self, pool: Pool, now_s: float) -> bool:
         """Room for one more that nobody must go for."""
-        return self._room.take_free(pool.footprint.needed_mib, now_s=now_s)
+        return self._room.take_free(pool.footprint.expected_mib, now_s=now_s)
 
     def relieve(self, now_s: float) -> Sequence[Idle]:
         """Which idle ones must go, because those at work are expected to need more than there is."""
@@ -45,10 +45,7 @@ class Capacity:
 
     def _holdings(self) -> Iterable[Holding]:
         idle = sorted((one for pool in set(self._pool_of.values()) for one in pool.idle.values()), key=_since)
-        return (Holding(one, self._held_mib(one)) for one in idle)
-
-    def _held_mib(self, idle: Idle) -> float:
-        return self._worker.memory_held_mib(idle.environment_id) + KERNEL_MIB
+        return (Holding(one, self._worker.memory_held_mib(one.environment_id)) for one in idle)
 
     def _is_idle(self, idle: Idle) -> bool:
         pool = self._pool_of.get(idle.environment_id)

@@ -346,7 +346,7 @@ class LocalManager:
     def _make(self, pool: Pool, initialization_type: InitializationType) -> EnvironmentId:
         evicted = self._capacity.take(pool, self._clock())
         if evicted is None:
-            log.warning("manager.no_room", extra={"expected_mib": round(pool.footprint.needed_mib)})
+            log.warning("manager.no_room", extra={"expected_mib": round(pool.footprint.expected_mib)})
             raise throttled("ConcurrentInvocationLimitExceeded", retry_after_s=1.0)
         for idle in evicted:
             self._let_go(idle, reason="memory")

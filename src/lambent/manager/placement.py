@@ -15,8 +15,6 @@ from lambent.manager.keep_alive import Idle
 
 RESERVE_MIB = 512
 """Memory that is never given to environments, so that the host itself stays well."""
-KERNEL_MIB = 4
-"""What the kernel takes for a sandbox beside what its cgroup counts."""
 LEAST_MIB = 8
 _UNKNOWN_SHARE = 8
 """A version nobody has measured is expected to take an eighth of what it is configured with."""
@@ -49,11 +47,6 @@ class Footprint:
     def growth_mib(self, held_mib: float) -> float:
         """What one that holds so much is expected to take still."""
         return max(0.0, self.expected_mib - held_mib)
-
-    @property
-    def needed_mib(self) -> float:
-        """For a new one."""
-        return self.expected_mib + KERNEL_MIB
 
 
 @dataclass(frozen=True, slots=True)
