@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from lambent.frontend.errors import as_api_error
 from lambent.frontend.ids import new_request_id
-from lambent.frontend.invoke_api import Answer, InvokeApi, StreamedAnswer, invoke_answer
+from lambent.frontend.invoke_api import Answer, InvokeApi, InvokeCall, StreamedAnswer, invoke_answer
 from lambent.frontend.local_api import LocalApi
 from lambent.frontend.services import find_service
 from lambent.frontend.stream_answers import send_pieces
@@ -147,10 +147,7 @@ class Gateway:
 
     def _invoke_nowait(self, call: _Call, reply: _Reply) -> bool:
         """Whether the invocation has nothing to wait for and has begun: a warm one costs no task."""
-        caller = call.caller
-        running = self._invoke_api.invoke_nowait(
-            call.parameters, call.headers, account=caller.account, region=caller.region, request_id=reply.request_id
-        )
+        running = self._invoke_api.invoke_nowait(_invoke_call(call, reply.request_id))
         if running is None:
             return False
         running.add_done_callback(reply.send_result)
@@ -169,18 +166,16 @@ class Gateway:
             await reply.send_pieces((status, headers, body))
 
     async def _answer(self, call: _Call, request_id: str) -> Answer | StreamedAnswer:
-        operation, caller = call.operation, call.caller
+        operation = call.operation
         invoking = self._invoking.get(operation.name)
         if invoking is not None:
-            return await invoking(
-                call.parameters, call.headers, account=caller.account, region=caller.region, request_id=request_id
-            )
+            return await invoking(_invoke_call(call, request_id))
         handler = self._handlers[call.service.name].get(operation.name)
         if handler is None:
             raise NotImplementedByLambent(
                 f"Lambent does not support {call.service.name}:{operation.name} yet (see docs/compatibility.md)"
             )
-        output = dict(await handler(_context(caller, call.headers), call.parameters))
+        output = dict(await handler(_context(call.caller, call.headers), call.parameters))
         warning = output.pop(WARNING, None)
         status, headers, body = operation.serialize(output, request_id)
         if warning is not None:
@@ -226,6 +221,16 @@ class _Reply:
         status, headers, pieces = answer
         named = [*headers, (b"x-amzn-requestid", self.request_id.encode())]
         await send_pieces(self._exchange, status, named, pieces)
+
+
+def _invoke_call(call: _Call, request_id: str) -> InvokeCall:
+    return InvokeCall(
+        parameters=call.parameters,
+        headers=call.headers,
+        account=call.caller.account,
+        region=call.caller.region,
+        request_id=request_id,
+    )
 
 
 def _context(caller: Caller, headers: Mapping[str, str]) -> CallerContext:

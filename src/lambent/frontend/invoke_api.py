@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import binascii
 from base64 import b64decode, b64encode
-from collections.abc import AsyncGenerator, Mapping
-from typing import Any, Protocol  # Any: parameters are of whatever type the service model gives them
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from typing import Any  # Any: parameters are of whatever type the service model gives them
 
 import msgspec
+from msgspec import Struct
 
 from lambent.frontend.stream_answers import EVENT_STREAM, event_stream
 from lambent.invoke.events import Events
@@ -35,17 +36,53 @@ Answer = tuple[int, list[tuple[bytes, bytes]] | bytes, bytes]
 StreamedAnswer = tuple[int, list[tuple[bytes, bytes]], AsyncGenerator[bytes]]
 
 
-class Operation(Protocol):
-    async def __call__(
-        self,
-        parameters: Mapping[str, Any],
-        headers: Mapping[str, str],
-        *,
-        account: str,
-        region: str,
-        request_id: str,
-    ) -> Answer | StreamedAnswer: ...
+class InvokeCall(Struct, frozen=True, kw_only=True):
+    """A request that invokes, authenticated and parsed by the service model."""
 
+    parameters: Mapping[str, Any]
+    headers: Mapping[str, str]
+    account: str
+    region: str
+    request_id: str
+
+    def function(self) -> FunctionArn:
+        """Whom it invokes. Raises what AWS answers to a name, or to a type of content, that cannot be."""
+        media_type = self.headers.get("content-type", "").lower()
+        function = parse_function_name(
+            self.parameters["FunctionName"],
+            region=self.region,
+            account=self.account,
+            qualifier=self.parameters.get("Qualifier"),
+        )
+        if function.account != self.account:
+            raise AccessDenied(
+                f"User: arn:aws:iam::{self.account}:root is not authorized to perform: lambda:InvokeFunction on "
+                f"resource: {function} because no resource-based policy allows the lambda:InvokeFunction action"
+            )
+        if media_type.startswith(_OTHER_MEDIA):
+            raise UnsupportedMediaType(f"Unsupported content type: {media_type}; the payload must be JSON")
+        return function
+
+    @property
+    def trace_id(self) -> str | None:
+        return self.headers.get("x-amzn-trace-id")
+
+    def request(self, *, wants_stream: bool = False) -> InvokeRequest:
+        """What the invoker is asked for."""
+        function, parameters = self.function(), self.parameters
+        _refuse_unsupported(parameters)
+        return InvokeRequest(
+            request_id=RequestId(self.request_id),
+            function=function,
+            payload=_payload(parameters.get("Payload", b"")),
+            client_context=_client_context(parameters.get("ClientContext")),
+            trace_id=self.trace_id,
+            wants_log_tail=parameters.get("LogType") == "Tail",
+            wants_stream=wants_stream,
+        )
+
+
+Operation = Callable[[InvokeCall], Awaitable[Answer | StreamedAnswer]]
 
 _OTHER_MEDIA = ("text/", "image/", "audio/", "video/", "multipart/", "application/xml")
 _json = msgspec.json.Decoder(msgspec.Raw)
@@ -63,62 +100,31 @@ class InvokeApi:
             "InvokeWithResponseStream": self.stream,
         }
 
-    def invoke_nowait(
-        self,
-        parameters: Mapping[str, Any],
-        headers: Mapping[str, str],
-        *,
-        account: str,
-        region: str,
-        request_id: str,
-    ) -> asyncio.Future[InvokeResult | ResponseStream] | None:
+    def invoke_nowait(self, call: InvokeCall) -> asyncio.Future[InvokeResult | ResponseStream] | None:
         """Begin an invocation whose caller waits, if it need not wait for anything else; None: use `invoke`."""
-        if parameters.get("InvocationType", "RequestResponse") != "RequestResponse":
+        if call.parameters.get("InvocationType", "RequestResponse") != "RequestResponse":
             return None
-        function = self._function(parameters, account, region)
-        _check_media_type(headers)
-        return self._invoker.invoke_nowait(_request(function, parameters, request_id, headers.get("x-amzn-trace-id")))
+        return self._invoker.invoke_nowait(call.request())
 
-    async def invoke(
-        self,
-        parameters: Mapping[str, Any],
-        headers: Mapping[str, str],
-        *,
-        account: str,
-        region: str,
-        request_id: str,
-    ) -> Answer:
+    async def invoke(self, call: InvokeCall) -> Answer:
         """Run, queue or dry-run one invocation."""
-        function = self._function(parameters, account, region)
-        _check_media_type(headers)
-        match parameters.get("InvocationType", "RequestResponse"):
+        match call.parameters.get("InvocationType", "RequestResponse"):
             case "DryRun":
-                await self._invoker.resolve(function)
+                await self._invoker.resolve(call.function())
                 return 204, [], b""
             case "Event":
-                _refuse_unsupported(parameters)
-                payload, trace_id = parameters.get("Payload", b""), headers.get("x-amzn-trace-id")
-                return await self._accept(function, payload, EVENT_REQUEST_BYTES, request_id, trace_id)
-        request = _request(function, parameters, request_id, headers.get("x-amzn-trace-id"))
-        return invoke_answer(await self._invoker.invoke(request))
+                function = call.function()
+                _refuse_unsupported(call.parameters)
+                payload = call.parameters.get("Payload", b"")
+                return await self._accept(call, function, payload, EVENT_REQUEST_BYTES, call.trace_id)
+        return invoke_answer(await self._invoker.invoke(call.request()))
 
-    async def stream(
-        self,
-        parameters: Mapping[str, Any],
-        headers: Mapping[str, str],
-        *,
-        account: str,
-        region: str,
-        request_id: str,
-    ) -> Answer | StreamedAnswer:
+    async def stream(self, call: InvokeCall) -> Answer | StreamedAnswer:
         """Run one invocation and answer as soon as its response begins, or dry-run it."""
-        function = self._function(parameters, account, region)
-        _check_media_type(headers)
-        if parameters.get("InvocationType") == "DryRun":
-            await self._invoker.resolve(function)
+        if call.parameters.get("InvocationType") == "DryRun":
+            await self._invoker.resolve(call.function())
             return 204, [], b""
-        request = _request(function, parameters, request_id, headers.get("x-amzn-trace-id"), wants_stream=True)
-        response = await self._invoker.stream(request)
+        response = await self._invoker.stream(call.request(wants_stream=True))
         answered = [
             (b"content-type", EVENT_STREAM),
             (b"x-amz-executed-version", response.executed_version.encode()),
@@ -126,64 +132,23 @@ class InvokeApi:
         ]
         return 200, answered, event_stream(response)
 
-    async def invoke_async(
-        self,
-        parameters: Mapping[str, Any],
-        headers: Mapping[str, str],
-        *,
-        account: str,
-        region: str,
-        request_id: str,
-    ) -> Answer:
+    async def invoke_async(self, call: InvokeCall) -> Answer:
         """The operation that there was before InvocationType: a smaller payload, and the caller's trace ends here."""
-        function = self._function(parameters, account, region)
-        _check_media_type(headers)
-        payload = parameters.get("InvokeArgs", b"")
-        return await self._accept(function, payload, INVOKE_ASYNC_REQUEST_BYTES, request_id, None)
+        payload = call.parameters.get("InvokeArgs", b"")
+        return await self._accept(call, call.function(), payload, INVOKE_ASYNC_REQUEST_BYTES, None)
 
     async def _accept(
-        self, function: FunctionArn, payload: bytes, limit_bytes: int, request_id: str, trace_id: str | None
+        self, call: InvokeCall, function: FunctionArn, payload: bytes, limit_bytes: int, trace_id: str | None
     ) -> Answer:
         if len(payload) > limit_bytes:
             raise RequestEntityTooLarge(
                 f"{len(payload)} byte payload is too large for the Event invocation type (limit {limit_bytes} bytes)"
             )
         request = InvokeRequest(
-            request_id=RequestId(request_id), function=function, payload=_payload(payload), trace_id=trace_id
+            request_id=RequestId(call.request_id), function=function, payload=_payload(payload), trace_id=trace_id
         )
         accepted_under = await self._events.accept(request)
         return 202, [(b"x-amzn-trace-id", accepted_under.encode())], b""
-
-    def _function(self, parameters: Mapping[str, Any], account: str, region: str) -> FunctionArn:
-        function = parse_function_name(
-            parameters["FunctionName"], region=region, account=account, qualifier=parameters.get("Qualifier")
-        )
-        if function.account != account:
-            raise AccessDenied(
-                f"User: arn:aws:iam::{account}:root is not authorized to perform: lambda:InvokeFunction on resource: "
-                f"{function} because no resource-based policy allows the lambda:InvokeFunction action"
-            )
-        return function
-
-
-def _request(
-    function: FunctionArn,
-    parameters: Mapping[str, Any],
-    request_id: str,
-    trace_id: str | None,
-    *,
-    wants_stream: bool = False,
-) -> InvokeRequest:
-    _refuse_unsupported(parameters)
-    return InvokeRequest(
-        request_id=RequestId(request_id),
-        function=function,
-        payload=_payload(parameters.get("Payload", b"")),
-        client_context=_client_context(parameters.get("ClientContext")),
-        trace_id=trace_id,
-        wants_log_tail=parameters.get("LogType") == "Tail",
-        wants_stream=wants_stream,
-    )
 
 
 def invoke_answer(result: InvokeResult) -> Answer:
@@ -237,12 +202,6 @@ def _client_context(encoded: str | None) -> str | None:
         return decoded.decode().replace("\r", " ").replace("\n", " ")
     except (binascii.Error, msgspec.DecodeError, UnicodeDecodeError) as exc:
         raise InvalidRequestContent("Client context must be a valid Base64-encoded JSON object.") from exc
-
-
-def _check_media_type(headers: Mapping[str, str]) -> None:
-    media_type = headers.get("content-type", "").lower()
-    if media_type.startswith(_OTHER_MEDIA):
-        raise UnsupportedMediaType(f"Unsupported content type: {media_type}; the payload must be JSON")
 
 
 def _refuse_unsupported(parameters: Mapping[str, Any]) -> None:
