@@ -26,6 +26,14 @@ def test_what_was_wanted_once_stands_ready_twice() -> None:
     assert demand(16, (HELLO, 0.0)).wanted(now_s=60.0) == {HELLO: 2}
 
 
+def test_what_is_expected_again_and_again_stands_ready_twice() -> None:
+    expecting = Demand(16)
+    for number in range(10):
+        expecting.expect(HELLO, now_s=0.1 * number)
+
+    assert expecting.wanted(now_s=1.0) == {HELLO: 2}
+
+
 def test_as_many_stand_ready_as_were_wanted_in_the_last_seconds() -> None:
     wanted = demand(16, *[(HELLO, 0.1 * number) for number in range(10)])
 

@@ -35,6 +35,10 @@ class RuntimeClient {
   /** Called with the headers and the body of every invocation; the body is only there during the call. */
   onInvocation = null;
 
+  whenConnected(then) {
+    this.#connection.whenConnected(then);
+  }
+
   /** Ask for the first invocation; later ones are asked for together with the answer before. */
   askNext() {
     this.#connection.send(this.#next);

@@ -33,6 +33,13 @@ class Connection {
     this.#socket.on('error', onLost).on('end', onLost).unref();
   }
 
+  whenConnected(then) {
+    this.#socket.ref().once('connect', () => {
+      this.#socket.unref();
+      then();
+    });
+  }
+
   /** `onSent` is called once the kernel has taken everything. */
   send(data, onSent) {
     this.#socket.write(data, onSent);

@@ -70,17 +70,29 @@ def exec_wrapper(version: FunctionVersion) -> str | None:
     return (version.environment or {}).get("AWS_LAMBDA_EXEC_WRAPPER") or None
 
 
+def interpreter_argv(interpreter: Interpreter, memory_mib: int, node_options: str) -> tuple[str, ...]:
+    """The command line of our own runtime client."""
+    executable, *arguments = interpreter.argv_inside
+    flags = node_flags(interpreter, memory_mib, node_options) if interpreter.language == "nodejs" else ()
+    return executable, *flags, *arguments
+
+
 def managed_process(
-    version: FunctionVersion, interpreter: Interpreter, variables: dict[str, str], zygote: str | None
+    version: FunctionVersion,
+    interpreter: Interpreter,
+    variables: dict[str, str],
+    *,
+    zygote: str | None,
+    is_prewarmed: bool,
 ) -> ProcessPlan:
     """Our own runtime client on an interpreter of this host."""
-    argv = interpreter.argv_inside
-    if interpreter.language == "nodejs":
-        argv = argv[0], *node_flags(interpreter, version.memory_mib, variables.get("NODE_OPTIONS", "")), *argv[1:]
+    argv = interpreter_argv(interpreter, version.memory_mib, variables.get("NODE_OPTIONS", ""))
     wrapper = exec_wrapper(version)
     if wrapper is not None:  # by way of a shell: what is not there or may not run is an exit status, as on AWS
         argv = ("/bin/sh", "-c", 'exec "$0" "$@"', wrapper, *argv)
-    return ProcessPlan(name=RUNTIME, argv=argv, env=variables, cwd="/var/task", zygote=zygote)
+    return ProcessPlan(
+        name=RUNTIME, argv=argv, env=variables, cwd="/var/task", zygote=zygote, is_prewarmed=is_prewarmed
+    )
 
 
 def custom_process(

@@ -1,4 +1,4 @@
-"""Chooses the zygote that an environment is forked from, and has those started that are wanted."""
+"""Chooses the zygote that an environment is forked from, and has made ready what environments may soon take."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lambent.model.function import FunctionVersion
+from lambent.model.limits import PROCESSES
 from lambent.worker.launch import exec_wrapper
+from lambent.worker.prewarm import plan_prewarmed
 from lambent.worker.runtimes import Interpreter, Missing
 from lambent.worker.sandbox.client import Sandboxes
 from lambent.worker.zygotes import Contents, choose_zygote, examine, suitable_zygotes
@@ -35,11 +37,19 @@ class Nursery:
         contents = await self._examine(version, code_dir, layer_dirs)
         suitable = suitable_zygotes(interpreter, version.environment or {}, contents)
         if suitable:
-            self.want(suitable[0])
+            self._want(suitable[0])
         return choose_zygote(suitable, contents, self._sandboxes.zygotes)
 
-    def want(self, name: str) -> None:
-        """Have a zygote started that may soon be asked for."""
+    def expect(self, version: FunctionVersion, interpreter: Interpreter, runtime_dir: Path) -> None:
+        """Have ready what new environments of the version take, as far as that is common to many versions."""
+        if interpreter.language == "python":
+            self._want(interpreter.runtime)
+        elif (prewarmed := plan_prewarmed(version, interpreter, runtime_dir)) is not None:
+            self._sandboxes.expect(
+                prewarmed, ephemeral_storage_mib=version.ephemeral_storage_mib, pids_maximum=PROCESSES
+            )
+
+    def _want(self, name: str) -> None:
         if name not in self._sandboxes.zygotes:
             self._sandboxes.start_zygote(name)
 

@@ -39,12 +39,13 @@ from lambent.worker.launch import (
 )
 from lambent.worker.nursery import Nursery
 from lambent.worker.output import Output, open_extension_output
+from lambent.worker.prewarm import choose_prewarmed
 from lambent.worker.processes import Processes
 from lambent.worker.reporter import Reporter
 from lambent.worker.runtime_api import RuntimeApi
 from lambent.worker.runtimes import Interpreter, Missing, resolve_runtime, runtime_version
 from lambent.worker.sandbox.client import Sandbox, Sandboxes
-from lambent.worker.sandbox.plan import ProcessPlan, SandboxPlan
+from lambent.worker.sandbox.plan import RUNTIME_API_ADDRESS, ProcessPlan, SandboxPlan
 from lambent.worker.streaming import comes_in_pieces
 from lambent.worker.telemetry_api import TelemetryApi
 from lambent.worker.variables import runtime_variables
@@ -145,7 +146,7 @@ class LocalWorker:
         """A version that may be invoked: have what its runtime takes ready by then."""
         interpreter, _ = self._runtime_of(version)
         if isinstance(interpreter, Interpreter):
-            self._nursery.want(interpreter.runtime)
+            self._nursery.expect(version, interpreter, self._runtime_dir(interpreter))
 
     def memory_available_mib(self) -> int:
         return _memory_available_mib()
@@ -201,7 +202,7 @@ class LocalWorker:
         variables = runtime_variables(
             version,
             log_stream=stream_name,
-            runtime_api="127.0.0.1:9001",
+            runtime_api=RUNTIME_API_ADDRESS,
             credentials=credentials,
             initialization_type=initialization_type,
         )
@@ -268,9 +269,13 @@ class LocalWorker:
         variables: dict[str, str],
     ) -> tuple[Launch, SandboxPlan]:
         process: ProcessPlan | FunctionError
+        prewarmed = None
         match interpreter:
             case Interpreter():
-                process = managed_process(version, interpreter, variables, zygote)
+                runtime_dir = self._runtime_dir(interpreter)
+                prewarmed = choose_prewarmed(version, interpreter, runtime_dir, code_dir, layer_dirs)
+                is_prewarmed = prewarmed is not None
+                process = managed_process(version, interpreter, variables, zygote=zygote, is_prewarmed=is_prewarmed)
             case Missing(message=message):
                 process = FunctionError("Runtime.InvalidRuntime", message)
             case None:
@@ -290,6 +295,7 @@ class LocalWorker:
             egress=self._options.egress,
             processes=launch.at_boot,
             zygote=zygote,
+            prewarmed=prewarmed,
         )
         return launch, plan
 

@@ -26,6 +26,7 @@ from lambent.worker.sandbox.plan import (
     CPU_PERIOD_US,
     RUNTIME_API_HOST,
     Level,
+    Prewarmed,
     ProcessPlan,
     SandboxPlan,
     ZygotePlan,
@@ -148,6 +149,12 @@ class Sandboxes:
     def start_zygote(self, name: str) -> None:
         """Have one of the zygotes of the options start, if it does not run; it is ready once it is in `zygotes`."""
         self.send(wire.StartZygote(name=name))
+
+    def expect(self, prewarmed: Prewarmed, *, ephemeral_storage_mib: int, pids_maximum: int) -> None:
+        """Have sandboxes stand ready with an interpreter in them, for functions that may soon be invoked."""
+        self.send(
+            wire.Expect(prewarmed=prewarmed, ephemeral_storage_mib=ephemeral_storage_mib, pids_maximum=pids_maximum)
+        )
 
     async def close(self) -> None:
         """Destroy all sandboxes and end sandboxd."""

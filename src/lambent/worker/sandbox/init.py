@@ -30,6 +30,8 @@ _IMAGE_OPTIONS = (
     ("nobarrier", None),  # nobody will read this after a power cut
 )
 FIRST_TO_DIE = b"1000"
+TOLD = 3
+"""Where a child that waits is told what it is: a Process, as JSON, to the end."""
 _MADE_INSIDE = ("proc", "mask")
 """Mounts without a source on the host; all others are opened before its root is left behind."""
 
@@ -240,6 +242,8 @@ class Supervisor:
         self._is_zygote = is_zygote
         self._embryo: tuple[int, int] | None = None
         """A child that waits to be told, and where to tell it."""
+        self._is_wanted = False
+        """It is somebody's sandbox."""
         self._control = control
         self._names: dict[int, str] = {}
 
@@ -274,8 +278,11 @@ class Supervisor:
 
     def _perform(self, request: dict[str, Any], descriptors: Sequence[int]) -> None:
         if request["type"] == "Start":
+            self._is_wanted = True
             for process in request["processes"]:
                 self._start(Process(*process), descriptors[0] if descriptors else self._output_fd)
+        elif request["type"] == "Prewarm":
+            self._embryo = _spawn_waiting(Process(*request["process"]), self._output_fd)
         elif request["type"] == "Signal":
             self._signal(request["name"], request["signum"])
         elif request["type"] == "Freeze":
@@ -285,7 +292,7 @@ class Supervisor:
 
     def _start(self, process: Process, output_fd: int) -> None:
         try:
-            pid = self._quicken(process) if process.is_forked and self._is_zygote else _spawn(process, output_fd)
+            pid = (self._quicken(process) if process.is_forked else None) or _spawn(process, output_fd)
         except OSError as exc:
             reason = f"fork/exec {process.argv[0]}: {os.strerror(exc.errno or 0).lower()}"
             self._send_exit(process.name, failure=reason)
@@ -293,10 +300,13 @@ class Supervisor:
         prefer_to_die(str(pid), FIRST_TO_DIE)
         self._names[pid] = process.name
 
-    def _quicken(self, process: Process) -> int:
-        """Tell the child that waits what it is."""
+    def _quicken(self, process: Process) -> int | None:
+        """Tell the child that waits what it is; None where there is none, and can be none."""
         while True:
-            pid, tell = self._embryo or _conceive(self._output_fd)
+            embryo = self._embryo or (_conceive(self._output_fd) if self._is_zygote else None)
+            if embryo is None:
+                return None
+            pid, tell = embryo
             self._embryo = None
             try:
                 os.write(tell, json.dumps(process).encode())
@@ -326,15 +336,17 @@ class Supervisor:
                 return
             name = self._names.pop(pid, None)
             if name is None:
-                self._forget_embryo(pid)
+                self._embryo_died(pid)
             else:
                 how = "signal" if os.WIFSIGNALED(status) else "code"
                 self._send_exit(name, **{how: os.WTERMSIG(status) if how == "signal" else os.WEXITSTATUS(status)})
 
-    def _forget_embryo(self, pid: int) -> None:
+    def _embryo_died(self, pid: int) -> None:
         if self._embryo is not None and self._embryo[0] == pid:
             os.close(self._embryo[1])
             self._embryo = None
+            if not self._is_zygote and not self._is_wanted:
+                os._exit(1)  # a sandbox that is nobody's yet is no better than a new one now, and will be replaced
 
     def _send_exit(self, name: str, **status: int | str) -> None:
         inner_wire.send(self._control, "Exited", sandbox_id="", name=name, status=status)
@@ -353,7 +365,15 @@ def _conceive(output_fd: int) -> tuple[int, int]:
     return pid, tell
 
 
-def _spawn(process: Process, output_fd: int) -> int:
+def _spawn_waiting(process: Process, output_fd: int) -> tuple[int, int]:
+    told, tell = os.pipe2(os.O_CLOEXEC)
+    try:
+        return _spawn(process, output_fd, [(os.POSIX_SPAWN_DUP2, told, TOLD)]), tell
+    finally:
+        os.close(told)
+
+
+def _spawn(process: Process, output_fd: int, more: Sequence[tuple[int, int, int]] = ()) -> int:
     os.chdir(process.cwd)
     try:
         return os.posix_spawn(
@@ -364,6 +384,7 @@ def _spawn(process: Process, output_fd: int) -> int:
                 (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
                 (os.POSIX_SPAWN_DUP2, output_fd, 1),
                 (os.POSIX_SPAWN_DUP2, output_fd, 2),
+                *more,
             ],
             setsid=True,
             setsigmask=(),

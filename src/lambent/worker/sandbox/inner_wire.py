@@ -68,7 +68,7 @@ class Process(NamedTuple):
     env: Dict[str, str]  # noqa: UP006
     cwd: str
     is_forked: bool
-    """PID 1 itself becomes it in a child, if a zygote bore it; otherwise it is executed."""
+    """A child that waits becomes it: a fork of PID 1, if a zygote bore that, or an interpreter; or it is executed."""
 
 
 def write_setup(setup: Setup) -> Tuple[bytes, List[int]]:  # noqa: UP006

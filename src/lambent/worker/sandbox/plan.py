@@ -14,6 +14,7 @@ USER_NAMESPACE_UID = 993
 """Who a function is where it has no host uid of its own."""
 RUNTIME_API_HOST = "127.0.0.1"
 RUNTIME_API_PORT = 9001
+RUNTIME_API_ADDRESS = f"{RUNTIME_API_HOST}:{RUNTIME_API_PORT}"
 AWS_ENDPOINT_PORT = 9002
 AWS_ENDPOINT_URL = f"http://{RUNTIME_API_HOST}:{AWS_ENDPOINT_PORT}"
 
@@ -47,6 +48,8 @@ class ProcessPlan:
     cwd: str = "/var/task"
     zygote: str | None = None
     """The zygote that bears it while there is one; otherwise it is executed, which shows in nothing but time."""
+    is_prewarmed: bool = False
+    """The interpreter that waits in a prewarmed sandbox becomes it; otherwise, again, it is executed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +68,19 @@ class ZygotePlan:
     language_dir: str | None = None
     preloads: tuple[str, ...]
     """Modules."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prewarmed:
+    """An interpreter that is started in a sandbox before it is anybody's, and waits there to be told whose it is.
+
+    For languages whose interpreters cannot fork; it serves one function, whose process it becomes.
+    """
+
+    argv: tuple[str, ...]
+    env: tuple[tuple[str, str], ...]
+    runtime_dir: str
+    language_dir: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +107,8 @@ class SandboxPlan:
 
     zygote: str | None = None
     """From which its first process is forked, while there is one."""
+    prewarmed: Prewarmed | None = None
+    """What may wait in a sandbox made ahead for functions like this one."""
 
 
 class MountKind(StrEnum):
@@ -169,9 +187,20 @@ def plan_mounts(plan: SandboxPlan) -> list[Mount]:
 
 def function_mounts(plan: SandboxPlan) -> list[Mount]:
     """What makes a sandbox that stands ready one of this function's."""
-    mounts = [_bind(plan.code_dir, "/var/task"), _bind(plan.runtime_dir, "/var/runtime")]
+    return [*runtime_mounts(plan), *code_mounts(plan)]
+
+
+def runtime_mounts(plan: SandboxPlan | Prewarmed) -> list[Mount]:
+    """What a function shares with all others of its runtime."""
+    mounts = [_bind(plan.runtime_dir, "/var/runtime")]
     if plan.language_dir is not None:
         mounts.append(_bind(plan.language_dir, "/var/lang"))
+    return mounts
+
+
+def code_mounts(plan: SandboxPlan) -> list[Mount]:
+    """What is the function's alone."""
+    mounts = [_bind(plan.code_dir, "/var/task")]
     if len(plan.layer_dirs) == 1:
         mounts.append(_bind(plan.layer_dirs[0], "/opt"))
     elif plan.layer_dirs:

@@ -155,6 +155,9 @@ class Sandboxd:
         if isinstance(request, wire.StartZygote):
             self._start_zygote(request.name)
             return
+        if isinstance(request, wire.Expect):
+            self._expect(request)
+            return
         held = self._slots.get(request.sandbox_id)
         match request:
             case wire.Destroy():
@@ -181,6 +184,11 @@ class Sandboxd:
                 wire.send(self._server, opened, [made.fileno()])
         except OSError:  # too many descriptors: the subscriber that it is for must do without
             wire.send(self._server, opened)
+
+    def _expect(self, request: wire.Expect) -> None:
+        shape = Shape(None, request.ephemeral_storage_mib, request.pids_maximum, request.prewarmed)
+        self._demand.expect(shape, now_s=time.monotonic())
+        self._stock()
 
     def _create(self, plan: SandboxPlan) -> None:
         shape = Shape.of(plan)
@@ -299,7 +307,7 @@ class Sandboxd:
             return
         if held.plan is None:
             self._coming.remove(held)
-            self._spares.setdefault(held.slot.shape, []).append(held)
+            self._prewarm(held)
             return
         try:
             held.slot.assign(held.plan, held.processes)
@@ -313,6 +321,16 @@ class Sandboxd:
             self._tell(wire.Booted(sandbox_id=held.sandbox_id))
         else:
             held.slot.hand_over(self._server, held.sandbox_id)
+
+    def _prewarm(self, held: _Held) -> None:
+        assert isinstance(held.slot, WalledSlot), "nothing stands ready where nothing is isolated"
+        try:
+            held.slot.prewarm()
+        except StepFailed as exc:
+            log.warning("sandbox.spare_not_made", extra={"reason": str(exc)})
+            held.slot.kill()
+        else:
+            self._spares.setdefault(held.slot.shape, []).append(held)
 
     def _fail(self, held: _Held, at: str, error: str) -> None:
         held.is_ending = held.is_ending or not held.slot.is_handed_over

@@ -33,13 +33,16 @@ from lambent.worker.sandbox.plan import (
     RUNTIME_API_PORT,
     Mount,
     MountKind,
+    Prewarmed,
     ProcessPlan,
     SandboxPlan,
+    code_mounts,
     function_mounts,
     in_the_open,
     plan_identity,
     plan_limits,
     plan_mounts,
+    runtime_mounts,
     wall_mounts,
 )
 from lambent.worker.sandbox.scratch import DirectoryScratch, Scratch, ScratchMaker
@@ -78,10 +81,11 @@ class Shape:
     zygote: str | None
     ephemeral_storage_mib: int
     pids_maximum: int
+    prewarmed: Prewarmed | None = None
 
     @classmethod
     def of(cls, plan: SandboxPlan) -> Shape:
-        return cls(plan.zygote, plan.ephemeral_storage_mib, plan.pids_maximum)
+        return cls(plan.zygote, plan.ephemeral_storage_mib, plan.pids_maximum, plan.prewarmed)
 
     @classmethod
     def usual(cls, zygote: str) -> Shape:
@@ -99,6 +103,8 @@ class Generation:
     """Known from when it stands until it is a function's: nobody shall enter it from then on."""
     is_assigned: bool = False
     """It is a function's, whose code may run in it."""
+    is_prewarmed: bool = False
+    """An interpreter waits in it, or has become the function's."""
 
     def close(self) -> None:
         self.control.close()
@@ -151,7 +157,9 @@ class Slot(ABC):
         """Kill the generation. Its end is noticed when its first process is reaped, after the last of the others."""
 
     def _inner(self, process: ProcessPlan) -> inner_wire.Process:
+        assert self.generation is not None
         is_forked = process.zygote is not None and process.zygote == self.shape.zygote
+        is_forked = is_forked or (process.is_prewarmed and self.generation.is_prewarmed)
         return inner_wire.Process(process.name, process.argv, dict(process.env), process.cwd, is_forked)
 
     def _make_cgroups(self) -> None:
@@ -330,13 +338,30 @@ class WalledSlot(Slot):
             pids_maximum=self.shape.pids_maximum,
         )
 
+    def prewarm(self) -> None:
+        """Have the interpreter start and wait that shall wait in sandboxes of this shape, if any."""
+        prewarmed = self.shape.prewarmed
+        if prewarmed is None:
+            return
+        assert self.generation is not None
+        self._place(runtime_mounts(prewarmed))
+        with suppress(BrokenPipeError):  # dead, but not yet reaped
+            waiting = inner_wire.Process("", prewarmed.argv, dict(prewarmed.env), "/var/task", is_forked=True)
+            wire.send(self.generation.control, wire.Prewarm(process=waiting))
+        self.generation.is_prewarmed = True
+
     def _settle(self, plan: SandboxPlan) -> None:
         """Put the function's code into the generation's mount namespace. No code of any function runs there yet."""
+        assert self.generation is not None
+        self._place(code_mounts(plan) if self.generation.is_prewarmed else function_mounts(plan))
+        self.generation.forget_mount_namespace()
+
+    def _place(self, mounts: Sequence[Mount]) -> None:
         assert self.generation is not None
         assert self.generation.mount_namespace is not None
         with ExitStack() as opened:
             placed = []
-            for mount in function_mounts(plan):
+            for mount in mounts:
                 placed.append((mount.target, open_mount(_inner_mount(mount, self._scratch))))
                 opened.callback(os.close, placed[-1][1])
             with step("enter the sandbox"):
@@ -347,7 +372,6 @@ class WalledSlot(Slot):
                         kernel.place_mount(mount_fd, target)
             finally:
                 kernel.setns(self._isolation.ground.host_namespace, kernel.CLONE_NEWNS)
-                self.generation.forget_mount_namespace()
 
     def open_socket(self) -> socket.socket:
         with inside(self._network_namespace):

@@ -24,6 +24,11 @@ class Demand:
         """One was wanted, or will be soon."""
         self._taken.setdefault(shape, deque(maxlen=max(1, self._maximum))).append(now_s)
 
+    def expect(self, shape: Shape, *, now_s: float) -> None:
+        """Some may be wanted of a shape, of which some may stand ready already."""
+        if shape not in self._taken:
+            self.took(shape, now_s=now_s)
+
     def wanted(self, *, now_s: float) -> dict[Shape, int]:
         """How many shall stand ready of each shape, the shape wanted last first; together `maximum` at most."""
         left = self._maximum

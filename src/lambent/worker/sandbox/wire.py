@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import msgspec
 
 from lambent.worker.sandbox.inner_wire import PACKET_BYTES, Process
-from lambent.worker.sandbox.plan import Level, ProcessPlan, SandboxPlan, ZygotePlan
+from lambent.worker.sandbox.plan import Level, Prewarmed, ProcessPlan, SandboxPlan, ZygotePlan
 
 _DESCRIPTORS_MAXIMUM = 16
 
@@ -62,6 +62,14 @@ class StartZygote(Message, frozen=True, kw_only=True):
     """One of those in the orders. Answered by ZygoteReady whenever it, or its replacement, is."""
 
     name: str
+
+
+class Expect(Message, frozen=True, kw_only=True):
+    """Functions may soon want sandboxes like these; not answered."""
+
+    prewarmed: Prewarmed
+    ephemeral_storage_mib: int
+    pids_maximum: int
 
 
 class Spawn(Message, frozen=True, kw_only=True):
@@ -118,6 +126,12 @@ class Start(Message, frozen=True, kw_only=True):
     """With a descriptor: where the output goes instead of the sandbox's pipe."""
 
     processes: tuple[Process, ...]
+
+
+class Prewarm(Message, frozen=True, kw_only=True):
+    """Start what shall wait for the first process of Start that is to be forked."""
+
+    process: Process
 
 
 # sandboxd to server -------------------------------------------------------------------------------------------------
@@ -183,7 +197,7 @@ class Destroyed(Message, frozen=True, kw_only=True):
     sandbox_id: str
 
 
-Request = Create | StartZygote | Spawn | Signal | Freeze | OpenSocket | Kill | Reboot | Destroy
+Request = Create | StartZygote | Expect | Spawn | Signal | Freeze | OpenSocket | Kill | Reboot | Destroy
 Report = Started | ZygoteReady | Created | SocketOpened | Booted | Failed | Exited | Died | Destroyed
 
 _encode = msgspec.json.Encoder().encode

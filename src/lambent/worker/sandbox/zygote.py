@@ -87,9 +87,6 @@ def _bear(control: socket, ground: Ground) -> init.Forked:
             os.close(descriptor)
 
 
-_TOLD = 3
-
-
 def _become_runtime(forked: init.Forked, name: str) -> None:
     """Everything that a program finds fresh when it is executed, whatever function it is for."""
     os.setsid()
@@ -98,9 +95,9 @@ def _become_runtime(forked: init.Forked, name: str) -> None:
         signal.signal(signum, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     null = os.open("/dev/null", os.O_RDONLY)
-    for ours, theirs in ((null, 0), (forked.output_fd, 1), (forked.output_fd, 2), (forked.told, _TOLD)):
+    for ours, theirs in ((null, 0), (forked.output_fd, 1), (forked.output_fd, 2), (forked.told, init.TOLD)):
         os.dup2(ours, theirs)
-    kernel.close_range(_TOLD + 1)
+    kernel.close_range(init.TOLD + 1)
     kernel.show_to_own_uid()
     kernel.set_name(name)
     init.prefer_to_die("self", init.FIRST_TO_DIE)
@@ -119,13 +116,13 @@ def _become_the_functions(added: dict[str, str]) -> None:
 def _wait_to_be_told() -> Process:
     packet = b""
     while True:
-        chunk = os.read(_TOLD, inner_wire.PACKET_BYTES)
+        chunk = os.read(init.TOLD, inner_wire.PACKET_BYTES)
         if not chunk:
             break
         packet += chunk
     if not packet:  # PID 1 is gone
         os._exit(0)
-    os.close(_TOLD)
+    os.close(init.TOLD)
     return Process(*json.loads(packet))
 
 
