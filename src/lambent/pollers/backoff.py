@@ -20,7 +20,7 @@ class Backoff:
 
 SOURCE = Backoff(1.0, 60.0)
 """A source that is down."""
-FUNCTION = Backoff(0.25, 60.0)
+FUNCTION = Backoff(0.25, 10.0)
 """A function that failed on a batch of a stream."""
 THROTTLED = Backoff(0.1, 30.0)
 """An invocation that was refused: throttled, or a fault of ours."""

@@ -1,0 +1,340 @@
+"""Thousands of messages and records with functions that fail, are killed, and a server that is: none is lost.
+
+LAMBENT_POLLER_MESSAGES=5000 and LAMBENT_POLLER_RECORDS=100000 are the acceptance runs. What functions have done they
+tell a collector of the test, through their AWS endpoint, so that it is known whatever is killed when.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import botocore.session
+import pytest
+from moto.server import ThreadedMotoServer
+from moto.sqs.models import SQSBackend
+
+from lambent.testing.service import RunningService, deploy, running_service, start_service
+
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="real sandboxes are tested as root"),
+    pytest.mark.timeout(600),
+]
+
+MESSAGES = int(os.environ.get("LAMBENT_POLLER_MESSAGES", "200"))
+RECORDS = int(os.environ.get("LAMBENT_POLLER_RECORDS", "1200"))
+ACCOUNT, REGION = "123456789012", "us-east-1"
+SHARDS = 6
+DEADLINE_S = 500
+
+TELLING = """
+import json, os, random, time, urllib.request
+
+CREDENTIAL = "AWS4-HMAC-SHA256 Credential=k/20260101/us-east-1/collector/aws4_request, SignedHeaders=host, Signature=0"
+
+def tell(what):
+    request = urllib.request.Request("http://127.0.0.1:9002/", json.dumps(what).encode())
+    request.add_header("Authorization", CREDENTIAL)
+    urllib.request.urlopen(request).close()
+"""
+
+PARTIAL = f"""{TELLING}
+def handler(event, context):
+    failed, done = [], []
+    for record in event["Records"]:
+        is_bad = hash(record["messageId"]) % 10 == 0 and record["attributes"]["ApproximateReceiveCount"] == "1"
+        (failed if is_bad else done).append(record)
+    if random.random() < 0.02:
+        raise RuntimeError("all of it")
+    tell([record["body"] for record in done])
+    return {{"batchItemFailures": [{{"itemIdentifier": record["messageId"]}} for record in failed]}}
+"""
+
+GROUPED = f"""{TELLING}
+def handler(event, context):
+    failed, done, broken = [], [], set()
+    for record in event["Records"]:
+        group = record["attributes"]["MessageGroupId"]
+        if group in broken or random.random() < 0.01:
+            broken.add(group)
+            failed.append(record)
+        else:
+            done.append([group, record["body"]])
+    tell(done)
+    return {{"batchItemFailures": [{{"itemIdentifier": record["messageId"]}} for record in failed]}}
+"""
+
+TIMED = f"""{TELLING}
+def handler(event, context):
+    began = time.time()
+    time.sleep(0.02)
+    tell({{"began": began, "ended": time.time(), "bodies": [record["body"] for record in event["Records"]]}})
+"""
+
+STREAMED = f"""{TELLING}
+def handler(event, context):
+    records = [(one["eventID"].split(":")[0], int(one["kinesis"]["sequenceNumber"])) for one in event["Records"]]
+    if any(one["kinesis"]["data"] == "cG9pc29u" for one in event["Records"]):
+        raise ValueError("poison")
+    if random.random() < 0.03:
+        os._exit(1)
+    tell(records)
+    if random.random() < 0.01:
+        os._exit(1)
+"""
+
+
+@pytest.fixture(scope="module")
+def moto() -> Iterator[str]:
+    """moto, with receives one after the other: it looks for messages without a lock, and so finds some twice."""
+    receive, lock = SQSBackend.receive_message, threading.Lock()
+
+    def one_at_a_time(self: Any, queue: str, count: int, wait_s: int, *rest: Any) -> Any:
+        deadline = time.monotonic() + wait_s
+        while True:
+            with lock:
+                found = receive(self, queue, count, 0, *rest)
+            if found or time.monotonic() >= deadline:
+                return found
+            time.sleep(0.05)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SQSBackend, "receive_message", one_at_a_time)
+        server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+        server.start()
+        host, port = server.get_host_and_port()
+        yield f"http://{host}:{port}"
+        server.stop()
+
+
+@pytest.fixture(scope="module")
+def peer(moto: str) -> Callable[[str], Any]:
+    session = botocore.session.get_session()
+    keys = {"aws_access_key_id": "key", "aws_secret_access_key": "secret"}
+    return lambda service: session.create_client(service, region_name=REGION, endpoint_url=moto, **keys)
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_: object) -> None:
+        """A server that is killed resets its connections."""
+
+
+class Collector:
+    """Keeps what functions tell, in the order in which it comes."""
+
+    def __init__(self) -> None:
+        self.told: list[Any] = []
+        told = self.told
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["content-length"]))
+                told.append(json.loads(body))
+                self.send_response(200)
+                self.send_header("content-length", "0")
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None: ...
+
+        self.server = _Server(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    collecting = Collector()
+    thread = threading.Thread(target=collecting.server.serve_forever)
+    thread.start()
+    yield collecting
+    collecting.server.shutdown()
+    collecting.server.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def arguments(moto: str, collector: Collector, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    return ("--egress", "none", "--endpoint", f"*={moto}", "--endpoint", f"collector={collector.url}")
+
+
+@pytest.fixture
+def service(arguments: tuple[str, ...], tmp_path: Path) -> Iterator[RunningService]:
+    with running_service(tmp_path / "data", *arguments) as running:
+        yield running
+
+
+def filled_queue(peer: Any, name: str, bodies: list[str], group: Callable[[str], str] | None = None) -> tuple[str, str]:
+    """A queue of that name with these messages: its URL and ARN."""
+    attributes = {"VisibilityTimeout": "10"}
+    if group is not None:
+        attributes |= {"FifoQueue": "true"}
+    url = peer("sqs").create_queue(QueueName=name, Attributes=attributes)["QueueUrl"]
+    client = peer("sqs")
+    for at in range(0, len(bodies), 10):
+        entries: list[dict[str, Any]] = [
+            {"Id": str(number), "MessageBody": body} for number, body in enumerate(bodies[at : at + 10])
+        ]
+        for entry in entries if group is not None else ():
+            body = entry["MessageBody"]
+            entry |= {"MessageGroupId": group(body) if group else "", "MessageDeduplicationId": body}
+        assert not client.send_message_batch(QueueUrl=url, Entries=entries).get("Failed")
+    return url, f"arn:aws:sqs:{REGION}:{ACCOUNT}:{name}"
+
+
+def map_queue(service: RunningService, peer: Any, code: str, url: str, arn: str, **mapping: Any) -> float:
+    """Deploy the function, map the queue to it, and wait until all messages are deleted; how many seconds that took."""
+    client = service.client("lambda")
+    name = arn.rpartition(":")[2].removesuffix(".fifo")
+    deploy(client, name, code, Timeout=5)
+    began = time.monotonic()
+    client.create_event_source_mapping(FunctionName=name, EventSourceArn=arn, **mapping)
+    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+    while any(
+        count != "0"
+        for count in peer("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"].values()
+    ):
+        assert time.monotonic() < began + DEADLINE_S, "messages are left"
+        time.sleep(0.2)
+    return time.monotonic() - began
+
+
+def test_partial_failures_lose_no_message(service: RunningService, peer: Any, collector: Collector) -> None:
+    bodies = [str(number) for number in range(MESSAGES)]
+    url, arn = filled_queue(peer, "partial", bodies)
+    took_s = map_queue(service, peer, PARTIAL, url, arn, FunctionResponseTypes=["ReportBatchItemFailures"])
+
+    done = [body for batch in collector.told for body in batch]
+    print(f"\n{MESSAGES} messages in {took_s:.1f} s; done more than once: {len(done) - len(set(done))}")
+    assert set(done) == set(bodies)
+
+
+def test_groups_stay_in_order(service: RunningService, peer: Any, collector: Collector) -> None:
+    bodies = [f"{number:06}" for number in range(MESSAGES)]
+    url, arn = filled_queue(peer, "grouped.fifo", bodies, lambda body: f"g{int(body) % 20}")
+    took_s = map_queue(service, peer, GROUPED, url, arn, FunctionResponseTypes=["ReportBatchItemFailures"])
+
+    done: dict[str, list[str]] = defaultdict(list)
+    for batch in collector.told:
+        for group, body in batch:
+            done[group].append(body)
+    print(f"\n{MESSAGES} messages of {len(done)} groups in {took_s:.1f} s")
+    assert sorted(body for group in done.values() for body in set(group)) == bodies
+    for group in done.values():
+        firsts = list(dict.fromkeys(group))
+        assert firsts == sorted(firsts)
+
+
+def test_no_more_than_the_maximum_concurrency_run_at_once(
+    service: RunningService, peer: Any, collector: Collector
+) -> None:
+    bodies = [str(number) for number in range(MESSAGES)]
+    url, arn = filled_queue(peer, "limited", bodies)
+    took_s = map_queue(service, peer, TIMED, url, arn, ScalingConfig={"MaximumConcurrency": 3})
+
+    changes = sorted(change for one in collector.told for change in ((one["began"], 1), (one["ended"], -1)))
+    running = most = 0
+    for _, change in changes:
+        running += change
+        most = max(most, running)
+    print(f"\n{MESSAGES} messages in {took_s:.1f} s; at most {most} at once")
+    assert most <= 3
+    assert {body for one in collector.told for body in one["bodies"]} == set(bodies)
+
+
+def test_filters_let_through_what_is_wanted_and_delete_the_rest(
+    service: RunningService, peer: Any, collector: Collector
+) -> None:
+    bodies = [json.dumps({"number": number, "kind": "ab"[number % 2]}) for number in range(MESSAGES)]
+    url, arn = filled_queue(peer, "filtered", bodies)
+    criteria = {"Filters": [{"Pattern": json.dumps({"body": {"kind": ["a"]}})}]}
+    took_s = map_queue(service, peer, TIMED, url, arn, FilterCriteria=criteria)
+
+    print(f"\n{MESSAGES} messages in {took_s:.1f} s")
+    assert {body for one in collector.told for body in one["bodies"]} == {body for body in bodies if '"a"' in body}
+
+
+def test_a_stream_is_read_to_its_end_whatever_is_killed_and_only_the_poison_is_given_up(
+    arguments: tuple[str, ...], tmp_path: Path, peer: Any, collector: Collector
+) -> None:
+    kinesis = peer("kinesis")
+    kinesis.create_stream(StreamName="killed", ShardCount=SHARDS)
+    dead = peer("sqs").create_queue(QueueName="killed-dead")["QueueUrl"]
+    chance = random.Random(5)
+    poison_at = RECORDS // 2
+    sent: list[tuple[str, int]] = []
+    for at in range(0, RECORDS, 500):
+        entries = [
+            {"Data": b"poison" if number == poison_at else b"%d" % number, "PartitionKey": str(chance.random())}
+            for number in range(at, min(at + 500, RECORDS))
+        ]
+        answer = kinesis.put_records(StreamName="killed", Records=entries)
+        sent += [(one["ShardId"], int(one["SequenceNumber"])) for one in answer["Records"]]
+    wanted = set(sent) - {sent[poison_at]}
+
+    service = start_service(tmp_path / "data", *arguments)
+    try:
+        began = time.monotonic()
+        client = service.client("lambda")
+        deploy(client, "killed", STREAMED, Timeout=10)
+        client.create_event_source_mapping(
+            FunctionName="killed",
+            EventSourceArn=f"arn:aws:kinesis:{REGION}:{ACCOUNT}:stream/killed",
+            StartingPosition="TRIM_HORIZON",
+            BisectBatchOnFunctionError=True,
+            MaximumRetryAttempts=3,
+            DestinationConfig={"OnFailure": {"Destination": f"arn:aws:sqs:{REGION}:{ACCOUNT}:killed-dead"}},
+        )
+        for share in (0.3, 0.6):
+            wait_until(lambda share=share: done_count(collector) > share * len(wanted))  # type: ignore[misc]
+            service.kill()
+            service = start_service(tmp_path / "data", *arguments)
+        wait_until(lambda: done_count(collector) >= len(wanted) and seen(collector) >= wanted)
+        messages: list[Any] = []
+        wait_until(lambda: messages.extend(received(peer, dead)) or messages)
+        took_s = time.monotonic() - began
+    finally:
+        service.stop()
+
+    done = [(shard, number) for batch in collector.told for shard, number in batch]
+    print(f"\n{RECORDS} records in {took_s:.1f} s; done more than once: {len(done) - len(set(done))}")
+    assert set(done) == wanted
+    for shard in {shard for shard, _ in sent}:
+        firsts = list(dict.fromkeys(number for one, number in done if one == shard))
+        assert firsts == sorted(firsts)
+    told = [json.loads(message["Body"]) for message in messages + received(peer, dead)]
+    infos = [one["KinesisBatchInfo"] for one in told]
+    assert {(one["shardId"], int(one["startSequenceNumber"]), one["batchSize"]) for one in infos} == {
+        (*sent[poison_at], 1)
+    }
+
+
+def done_count(collector: Collector) -> int:
+    return sum(map(len, list(collector.told)))
+
+
+def seen(collector: Collector) -> set[tuple[str, int]]:
+    return {(shard, number) for batch in list(collector.told) for shard, number in batch}
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < deadline, "it has not come to be"
+        time.sleep(0.05)
+
+
+def received(peer: Any, url: str) -> list[Any]:
+    return list(peer("sqs").receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", []))
