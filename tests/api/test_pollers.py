@@ -25,7 +25,8 @@ def handler(event, context):
     for record in event["Records"]:
         if "body" in record and "fail" in record["body"]:
             answers.append({"itemIdentifier": record["messageId"]})
-        if record.get("kinesis", {}).get("data") == "cG9pc29u":
+        poison = ("cG9pc29u", {"id": {"S": "poison"}})
+        if record.get("kinesis", {}).get("data") in poison or record.get("dynamodb", {}).get("Keys") in poison:
             raise ValueError("poison")
     return {"batchItemFailures": answers}
 """
@@ -115,6 +116,18 @@ def is_empty(peer: Any, url: str) -> bool:
     names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
     attributes = peer("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
     return all(attributes[name] == "0" for name in names)
+
+
+def table(peer: Any, name: str) -> str:
+    """The ARN of its stream."""
+    described = peer("dynamodb").create_table(
+        TableName=name,
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+        StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},
+    )["TableDescription"]
+    return str(described["LatestStreamArn"])
 
 
 def received(peer: Any, url: str) -> dict[str, Any]:
@@ -214,13 +227,7 @@ def test_a_poison_record_of_kinesis_alone_reaches_the_on_failure_destination(
 
 
 def test_changes_of_a_table_reach_the_function(polling: RunningService, peer: Any, mapped: Callable[..., str]) -> None:
-    arn = peer("dynamodb").create_table(
-        TableName="changed",
-        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
-        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
-        BillingMode="PAY_PER_REQUEST",
-        StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},
-    )["TableDescription"]["LatestStreamArn"]
+    arn = table(peer, "changed")
     peer("dynamodb").put_item(TableName="changed", Item={"id": {"S": "a"}})
     mapped("changed", EventSourceArn=arn, StartingPosition="TRIM_HORIZON")
     peer("dynamodb").put_item(TableName="changed", Item={"id": {"S": "a"}, "n": {"N": "1"}})
@@ -232,6 +239,33 @@ def test_changes_of_a_table_reach_the_function(polling: RunningService, peer: An
     assert (record["eventSource"], record["eventSourceARN"]) == ("aws:dynamodb", arn)
     assert record["dynamodb"]["NewImage"] == {"id": {"S": "a"}}
     assert isinstance(record["dynamodb"]["ApproximateCreationDateTime"], int)
+
+
+def test_a_poison_change_of_a_table_alone_lies_in_the_bucket_with_its_event(
+    polling: RunningService, peer: Any, mapped: Callable[..., str]
+) -> None:
+    peer("s3").create_bucket(Bucket="poison-changes")
+    arn = table(peer, "spoiled")
+    for id in ("a", "b", "poison", "c"):
+        peer("dynamodb").put_item(TableName="spoiled", Item={"id": {"S": id}})
+    uuid = mapped(
+        "spoiled",
+        EventSourceArn=arn,
+        StartingPosition="TRIM_HORIZON",
+        BisectBatchOnFunctionError=True,
+        MaximumRetryAttempts=0,
+        DestinationConfig={"OnFailure": {"Destination": "arn:aws:s3:::poison-changes"}},
+    )
+
+    (found,) = until(lambda: peer("s3").list_objects_v2(Bucket="poison-changes").get("Contents"))
+    record = json.loads(peer("s3").get_object(Bucket="poison-changes", Key=found["Key"])["Body"].read())
+    info = record["DDBStreamBatchInfo"]
+    assert found["Key"].startswith(f"aws/lambda/{uuid}/{info['shardId']}/20")
+    assert info["batchSize"] == 1
+    (change,) = json.loads(record["payload"])["Records"]
+    assert change["dynamodb"]["Keys"] == {"id": {"S": "poison"}}
+    until(lambda: {"S": "c"} in contents(seen(polling, "spoiled"), lambda one: one["dynamodb"]["Keys"]["id"]))
+    assert len(peer("s3").list_objects_v2(Bucket="poison-changes")["Contents"]) == 1
 
 
 def test_a_mapping_is_disabled_changed_and_enabled_without_losing_a_record(

@@ -26,14 +26,14 @@ from lambent.testing.service import RunningService, deploy, running_service, sta
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="real sandboxes are tested as root"),
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(1_800),
 ]
 
 MESSAGES = int(os.environ.get("LAMBENT_POLLER_MESSAGES", "200"))
 RECORDS = int(os.environ.get("LAMBENT_POLLER_RECORDS", "1200"))
 ACCOUNT, REGION = "123456789012", "us-east-1"
 SHARDS = 6
-DEADLINE_S = 500
+DEADLINE_S = 1_500  # moto looks through all messages for each that it deletes
 
 TELLING = """
 import json, os, random, time, urllib.request

@@ -63,6 +63,7 @@ class Message:
     target: str
     """ARN of an SQS queue, an SNS topic, a function, an EventBridge bus or an S3 bucket."""
     trace_id: str
+    """Empty where nothing has run that had one."""
     attributes: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     """Type and value by name, for SQS and SNS."""
     detail_type: str | None = None

@@ -135,8 +135,8 @@ _REQUESTS = {"sqs": _to_queue, "sns": _to_topic, "events": _to_bus, "s3": _to_bu
 
 def _headers(message: Message, content_type: str, target: str = "") -> dict[str, str]:
     """The trace goes along, so that a loop through the target is found out."""
-    headers = {"content-type": content_type, "x-amzn-trace-id": message.trace_id}
-    return headers | ({"x-amz-target": target} if target else {})
+    headers = {"content-type": content_type, "x-amzn-trace-id": message.trace_id, "x-amz-target": target}
+    return {name: value for name, value in headers.items() if value}
 
 
 def _check_entries(answer: bytes) -> None:
