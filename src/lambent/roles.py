@@ -15,8 +15,6 @@ from functools import partial
 from pathlib import Path
 
 import uvloop
-from botocore.loaders import Loader
-from botocore.model import ServiceModel
 
 from lambent import privileges
 from lambent.adapters.files import lock
@@ -49,7 +47,7 @@ from lambent.iam.sessions import Sessions
 from lambent.iam.sts import Sts
 from lambent.invoke.events import Events
 from lambent.invoke.invoker import Invoker
-from lambent.invoke.resolve import Provisions, Resolver
+from lambent.invoke.resolve import Provisions, Resolver, every_function
 from lambent.invoke.urls import UrlDirectory
 from lambent.logs.operations import LogsApi
 from lambent.logs.retention import keep_trimming
@@ -62,7 +60,7 @@ from lambent.model.limits import REQUEST_BYTES
 from lambent.pollers import Pollers, Surroundings
 from lambent.ports.store import Store
 from lambent.service_log import start_service_log
-from lambent.spec.service import load
+from lambent.spec.service import Service, load, load_model
 from lambent.worker.aws_endpoint import AwsEndpoint
 from lambent.worker.code_cache import CodeCache
 from lambent.worker.runtime_dirs import compile_client, prepare_empty, prepare_node, prepare_python
@@ -106,11 +104,13 @@ async def _serve(options: ServeOptions) -> None:
         runtime_dirs = await asyncio.to_thread(_prepare_runtime_dirs, data_dir / "runtime", interpreters)
         egress = _choose_egress(options)
         zygotes = zygote_plans(interpreters, runtime_dirs["python"])
-        sandboxes = await _launch_sandboxes(options, egress, data_dir, zygotes, stack)
+        sandboxes, services = await asyncio.gather(
+            _launch_sandboxes(options, egress, data_dir, zygotes, stack), asyncio.to_thread(_load_services)
+        )
         if options.user is not None:  # who could not write there
             await compile_client(runtime_dirs["python"], interpreters)
         privileges.drop(user=options.user, data_dir=data_dir)
-        host = _Host(options, egress, data_dir, interpreters, runtime_dirs, sandboxes)
+        host = _Host(options, egress, data_dir, interpreters, runtime_dirs, sandboxes, services)
         server, drains = await host.start(stack)
         stopping = _stop_signal()
         await server.listen(options.listen_host, options.listen_port)
@@ -126,6 +126,10 @@ def _open_data_dir(path: Path, stack: AsyncExitStack) -> Path:
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     stack.callback(os.close, lock.hold(data_dir))
     return data_dir
+
+
+def _load_services() -> Mapping[str, Service]:
+    return {name: load(name) for name in SERVICES}
 
 
 def _choose_egress(options: ServeOptions) -> Egress:
@@ -192,6 +196,7 @@ class _Host:
         interpreters: tuple[Interpreter, ...],
         runtime_dirs: dict[str, Path],
         sandboxes: Sandboxes,
+        services: Mapping[str, Service],
     ) -> None:
         self._options = options
         self._egress = egress
@@ -199,6 +204,7 @@ class _Host:
         self._interpreters = interpreters
         self._runtime_dirs = runtime_dirs
         self._sandboxes = sandboxes
+        self._services = services
 
     async def start(self, stack: AsyncExitStack) -> tuple[Server, Sequence[Drain]]:
         """Everything but the listening socket. What is entered later is left first: callers before those they call."""
@@ -223,20 +229,18 @@ class _Host:
                 is_adaptive=options.keep_alive is KeepAlive.ADAPTIVE,
             )
         )
-        resolver = await self._resolver(store, manager, worker, stack)
+        urls = UrlDirectory(store)
+        resolver = await self._resolver(store, manager, worker, urls, stack)
         local_api = LocalApi(blobs=blobs, secret=secrets.token_bytes(32), describe=self._describe(manager))
         control = await stack.enter_async_context(
             await self._control(store, blobs, worker, local_api, identity, manager.allocation, stack)
         )
-        urls = UrlDirectory(store)
-        stack.callback(store.watch("function/", urls.forget))
-        await urls.load()
         invoker = Invoker(resolver, manager)
         events = await self._events(queue, store, invoker, stack)
         local_api.serve_signed("events", EventsApi(events, identity.authenticator).answer)
         gateway = Gateway(
             authenticator=identity.authenticator,
-            services={name: load(name) for name in SERVICES},
+            services=self._services,
             handlers={
                 "lambda": control.operations,
                 "logs": LogsApi(log_store).operations,
@@ -283,14 +287,17 @@ class _Host:
         )
 
     async def _resolver(
-        self, store: SqliteStore, manager: LocalManager, worker: LocalWorker, stack: AsyncExitStack
+        self, store: SqliteStore, manager: LocalManager, worker: LocalWorker, urls: UrlDirectory, stack: AsyncExitStack
     ) -> Resolver:
+        """Every function is read once for all who keep something about it, and again by each after it was written."""
+
         def changed(
-            function: FunctionArn, record: FunctionRecord | None, keep: frozenset[str], provisions: Provisions
+            function: FunctionArn, record: FunctionRecord | None, keep: frozenset[str] | None, provisions: Provisions
         ) -> None:
             manager.reserve(function, record.reserved_concurrency if record else None)
             manager.provision(function, provisions)
-            manager.retire(function, keep=keep)
+            if keep is not None:
+                manager.retire(function, keep=keep)
             if record is not None:
                 worker.expect(record.latest)
 
@@ -307,8 +314,12 @@ class _Host:
             resolver.forget(key)
             group.create_task(refresh(key))
 
+        stack.callback(store.watch("version/", resolver.forget_version))
         stack.callback(store.watch("function/", written))
-        await resolver.load()
+        stack.callback(store.watch("function/", urls.forget))
+        async for record in every_function(store):
+            await resolver.begin(record)
+            urls.begin(record)
         return resolver
 
     async def _events(
@@ -412,7 +423,7 @@ def _is_host_busy() -> bool:
 
 def _runtime_names() -> tuple[str, ...]:
     """What the service model allows as Runtime."""
-    return tuple(ServiceModel(Loader().load_service_model("lambda", "service-2")).shape_for("Runtime").enum)
+    return tuple(load_model("lambda").shape_for("Runtime").enum)
 
 
 def _stop_signal() -> asyncio.Event:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from control_world import ARN, CALLER, World
 
+from lambent.invoke.resolve import every_function
 from lambent.invoke.urls import UrlDirectory
 from lambent.model.errors import ApiError, InvalidParameterValue, ResourceConflict, ResourceNotFound
 
@@ -166,7 +167,8 @@ async def test_the_directory_knows_of_every_change_at_once(aliased: World) -> No
     assert "lambda:InvokeFunctionUrl" in str(found.policy)
 
     restarted = UrlDirectory(aliased.store)
-    await restarted.load()
+    async for record in every_function(aliased.store):
+        restarted.begin(record)
     assert await restarted.find(url_id) == found
 
     await aliased.call("DeleteFunctionUrlConfig", FunctionName="f", Qualifier="live")

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from lambent.adapters.memory.store import MemoryStore
-from lambent.invoke.resolve import NoPublishedVersion, Provisions, Resolver, pool_key
+from lambent.invoke.resolve import NoPublishedVersion, Provisions, Resolver, every_function, pool_key
 from lambent.model.arn import FunctionArn
 from lambent.model.errors import ResourceConflict, ResourceNotFound
 from lambent.model.function import (
@@ -45,11 +45,11 @@ RECORD = FunctionRecord(latest=LATEST, versions=(1, 2), next_version=3)
 KEY = function_key(ARN.account, ARN.region, ARN.name)
 
 
-class Changes(list[tuple[FunctionArn, FunctionRecord | None, frozenset[str]]]):
+class Changes(list[tuple[FunctionArn, FunctionRecord | None, frozenset[str] | None]]):
     provisions: Provisions = {}  # noqa: RUF012 - of the last change
 
     def __call__(
-        self, function: FunctionArn, record: FunctionRecord | None, keep: frozenset[str], provisions: Provisions
+        self, function: FunctionArn, record: FunctionRecord | None, keep: frozenset[str] | None, provisions: Provisions
     ) -> None:
         self.append((function, record, keep))
         self.provisions = provisions
@@ -63,6 +63,7 @@ async def resolver_over(record: FunctionRecord, *, draw: float = 0.0) -> tuple[R
     await store.put(KEY, encode(record))
     resolver = Resolver(store, changes, draw=lambda: draw)
     store.watch("function/", resolver.forget)
+    store.watch("version/", resolver.forget_version)
     return resolver, store, changes
 
 
@@ -144,17 +145,40 @@ async def test_a_deleted_function_is_forgotten_at_once() -> None:
     assert changes == [(ARN, None, frozenset())]
 
 
-async def test_loading_tells_every_functions_reservation_and_pools() -> None:
-    resolver, _, changes = await resolver_over(replace(RECORD, reserved_concurrency=5))
+async def test_what_was_there_before_tells_its_reservation() -> None:
+    resolver, store, changes = await resolver_over(replace(RECORD, reserved_concurrency=5))
 
-    await resolver.load()
+    async for record in every_function(store):
+        await resolver.begin(record)
 
-    [(function, record, keep)] = changes
-    assert function == ARN
-    assert record is not None
-    assert record.reserved_concurrency == 5
-    assert pool_key(LATEST) in keep
-    assert len(keep) == 3, "the latest and two published versions"
+    assert changes == [(ARN, replace(RECORD, reserved_concurrency=5), None)]
+
+
+async def test_a_function_of_many_versions_is_not_read_whole_for_each_of_its_changes() -> None:
+    numbers = tuple(range(1, 301))
+    resolver, store, changes = await resolver_over(replace(RECORD, versions=numbers, next_version=301))
+    await resolver.refresh(KEY)
+    read: list[str] = []
+    get = store.get
+    store.get = lambda key: (read.append(key), get(key))[1]  # type: ignore[method-assign]
+
+    await store.put(KEY, encode(replace(RECORD, versions=numbers, next_version=301, tags={"a": "b"})))
+    await resolver.refresh(KEY)
+
+    assert read == [KEY]
+    assert changes[1][2] == changes[0][2]
+    assert len(changes[0][2] or ()) == 301
+
+
+async def test_a_version_that_is_made_anew_is_known_anew() -> None:
+    resolver, store, changes = await resolver_over(RECORD)
+    await resolver.refresh(KEY)
+    anew = replace(LATEST, version="2", last_modified="2025-01-01T00:00:00.000+0000")
+
+    await store.put(version_key(ARN.account, ARN.region, ARN.name, 2), encode(anew))
+    await resolver.refresh(KEY)
+
+    assert (changes[1][2] or frozenset()) - (changes[0][2] or frozenset()) == {pool_key(anew)}
 
 
 def test_a_pools_key_changes_with_all_that_an_environment_is_made_from() -> None:

@@ -11,6 +11,7 @@ import re
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
+from lambent.control import states
 from lambent.control.packages import Packages
 from lambent.control.usage import Holding, Ledger
 from lambent.model.arn import LATEST, FunctionArn
@@ -40,17 +41,21 @@ class Catalogue:
         """Held from reading a record to writing it: quotas span records, so changes take turns."""
 
     async def load(self) -> Sequence[FunctionRecord]:
-        """Count what exists into the ledger and return every function."""
-        records = [decode_function(entry.value) async for entry in self._entries("function/")]
-        for record in records:
-            self._ledger.note(_key(record.latest.arn), Holding.of_function(record))
-        named = {_version_key(record.latest.arn, number) for record in records for number in record.versions}
+        """Count what exists into the ledger and return the functions that an earlier process has not made ready."""
+        under_way: list[FunctionRecord] = []
+        named: set[str] = set()
+        async for entry in self._entries("function/"):
+            record = decode_function(entry.value)
+            self._ledger.note(entry.key, Holding.of_function(record))
+            named.update(_version_key(record.latest.arn, number) for number in record.versions)
+            if states.is_under_way(record):
+                under_way.append(record)
         async for entry in self._entries("version/"):
             if entry.key in named:
                 self._ledger.note(entry.key, Holding.of_version(decode_version(entry.value)))
             else:
                 await self._store.delete(entry.key)
-        return records
+        return under_way
 
     async def get(self, function: FunctionArn) -> Found | None:
         entry = await self._store.get(_key(function))

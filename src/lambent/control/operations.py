@@ -18,7 +18,6 @@ from lambent.control import (
     recursion,
     requests,
     runtime_management,
-    states,
 )
 from lambent.control.account import Account
 from lambent.control.activation import Activate, Activations
@@ -147,11 +146,10 @@ class Control:
 
     async def __aenter__(self) -> Self:
         await self._layers.load()
-        records = await self._catalogue.load()
+        under_way = await self._catalogue.load()
         await self._activations.__aenter__()
-        for record in records:
-            if states.is_under_way(record):
-                self._activations.begin(record)
+        for record in under_way:
+            self._activations.begin(record)
         return self
 
     async def __aexit__(

@@ -94,7 +94,7 @@ class Ledger:
         usage.reserved_concurrency += sign * holding.reserved_concurrency
         usage.provisioned_concurrency += sign * holding.provisioned_concurrency
         _add(self._named, holding.packages, sign)
-        if usage == Usage():
+        if sign < 0 and usage == Usage():
             del self._usage[holding.scope]
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -45,8 +45,8 @@ class _Split:
 Provisions = Mapping[str, Sequence[tuple[Target, int]]]
 """By qualifier: how many environments of which targets are to be initialised ahead."""
 
-Changed = Callable[[FunctionArn, FunctionRecord | None, frozenset[str], Provisions], None]
-"""Hears of a record, of the pools that may go on serving it, and of what is provisioned for it."""
+Changed = Callable[[FunctionArn, FunctionRecord | None, frozenset[str] | None, Provisions], None]
+"""Hears of a record, of the pools that may go on serving it (None: no pool can be yet), and of what is provisioned."""
 
 
 class Resolver:
@@ -64,6 +64,8 @@ class Resolver:
         self._draw = draw
         self._cache: dict[FunctionArn, Target | _Split] = {}
         self._by_function: dict[FunctionArn, set[FunctionArn]] = {}
+        self._published_pools: dict[str, str] = {}
+        """Pool keys by version key, so that a change of a function need not read all of its versions."""
         self._changes = 0
 
     async def resolve(self, function: FunctionArn) -> Target:
@@ -86,13 +88,9 @@ class Resolver:
             return found.additional if self._draw() < found.weight else found.main
         return found
 
-    async def load(self) -> None:
-        """Tell `changed` of every function there is: reservations count from the first invoke on."""
-        after = ""
-        while entries := await self._store.scan("function/", after=after):
-            for entry in entries:
-                await self._tell(entry.key, decode_function(entry.value))
-            after = entries[-1].key
+    async def begin(self, record: FunctionRecord) -> None:
+        """Tell `changed` of a function that was there before: its reservation counts from the first invoke on."""
+        self._changed(record.latest.arn, record, None, await self._provisions(record))
 
     def forget(self, key: str) -> None:
         """Called for each change below `function/`: what was cached of that function is stale."""
@@ -102,22 +100,30 @@ class Resolver:
         for cached in self._by_function.pop(function, ()):
             self._cache.pop(cached, None)
 
+    def forget_version(self, key: str) -> None:
+        """Called for each change below `version/`."""
+        self._published_pools.pop(key, None)
+
     async def refresh(self, key: str) -> None:
         """Tell `changed` what a function record holds now and which pools may go on serving it."""
         entry = await self._store.get(key)
-        await self._tell(key, decode_function(entry.value) if entry else None)
-
-    async def _tell(self, key: str, record: FunctionRecord | None) -> None:
         _, account, region, name = key.split("/")
-        keep: set[str] = set()
-        if record is not None:
-            keep.add(pool_key(serving(record)))
-            for number in record.versions:
-                published = await self._published(record, number)
-                if published is not None:
-                    keep.add(pool_key(published))
-        provisions = {} if record is None else await self._provisions(record)
-        self._changed(FunctionArn(region, account, name), record, frozenset(keep), provisions)
+        function = FunctionArn(region, account, name)
+        if entry is None:
+            self._changed(function, None, frozenset(), {})
+            return
+        record = decode_function(entry.value)
+        published = [await self._published_pool(record, number) for number in record.versions]
+        keep = {pool_key(serving(record)), *(pool for pool in published if pool is not None)}
+        self._changed(function, record, frozenset(keep), await self._provisions(record))
+
+    async def _published_pool(self, record: FunctionRecord, number: int) -> str | None:
+        latest = record.latest
+        key = version_key(latest.account, latest.region, latest.name, number)
+        pool = self._published_pools.get(key)
+        if pool is None and (published := await self._published(record, number)) is not None:
+            pool = self._published_pools[key] = pool_key(published)
+        return pool
 
     async def _provisions(self, record: FunctionRecord) -> Provisions:
         provisions: dict[str, list[tuple[Target, int]]] = {}
@@ -172,6 +178,14 @@ class Resolver:
         latest = record.latest
         entry = await self._store.get(version_key(latest.account, latest.region, latest.name, number))
         return decode_version(entry.value) if entry else None
+
+
+async def every_function(store: Store) -> AsyncIterator[FunctionRecord]:
+    after = ""
+    while entries := await store.scan("function/", after=after):
+        for entry in entries:
+            yield decode_function(entry.value)
+        after = entries[-1].key
 
 
 def serving(record: FunctionRecord) -> FunctionVersion:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from lambent.model.arn import FunctionArn
 from lambent.model.errors import PlatformError
-from lambent.model.function import FunctionRecord
+from lambent.model.function import FunctionRecord, function_key
 from lambent.model.function_url import FunctionUrlConfig
 from lambent.model.policy import policy_of
 from lambent.model.records import decode_function
@@ -38,12 +38,10 @@ class UrlDirectory:
         self._stale: set[str] = set()
         self._reading = asyncio.Lock()
 
-    async def load(self) -> None:
-        after = ""
-        while entries := await self._store.scan("function/", after=after):
-            for entry in entries:
-                self._note(entry.key, decode_function(entry.value))
-            after = entries[-1].key
+    def begin(self, record: FunctionRecord) -> None:
+        """Note a function that was there before."""
+        latest = record.latest
+        self._note(function_key(latest.account, latest.region, latest.name), record)
 
     def forget(self, key: str) -> None:
         """Called for each change below `function/`."""

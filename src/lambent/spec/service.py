@@ -32,14 +32,22 @@ PROTOCOLS: Mapping[str, Any] = {"rest-json": RestJson, "json": AwsJson, "query":
 @functools.cache
 def load(service_name: str) -> Service:
     """The service of that name in the installed botocore: `lambda`, `logs`, `sts`, `iam`."""
-    model = ServiceModel(Loader().load_service_model(service_name, "service-2"), service_name)
-    return Service(service_name, PROTOCOLS[model.metadata["protocol"]](model), model.operation_names)
+    model = load_model(service_name)
+    return Service(service_name, PROTOCOLS[model.metadata["protocol"]](model))
+
+
+@functools.cache
+def load_model(service_name: str) -> ServiceModel:
+    """The service's newest model, by its path: the loader's own way looks into the folder of every service."""
+    loader = Loader()
+    version = loader.determine_latest_version(service_name, "service-2")
+    return ServiceModel(loader.load_data(f"{service_name}/{version}/service-2"), service_name)
 
 
 class Service:
-    def __init__(self, name: str, protocol: WireProtocol, operation_names: list[str]) -> None:
+    def __init__(self, name: str, protocol: WireProtocol) -> None:
         self.name = name
-        self.operations: Mapping[str, Operation] = {name: protocol.compile(name) for name in operation_names}
+        self.operations: Mapping[str, Operation] = _Operations(protocol)
         self._protocol = protocol
 
     def route(
@@ -56,3 +64,15 @@ class Service:
     def serialize_error(self, error: ApiError, request_id: str) -> Response:
         """The error as this service's clients expect it."""
         return self._protocol.serialize_error(error, request_id)
+
+
+class _Operations(dict[str, Operation]):
+    """Each compiled when it is first asked for: of some four hundred a server needs few, and none in order to start."""
+
+    def __init__(self, protocol: WireProtocol) -> None:
+        super().__init__()
+        self._protocol = protocol
+
+    def __missing__(self, name: str) -> Operation:
+        operation = self[name] = self._protocol.compile(name)
+        return operation

@@ -23,6 +23,8 @@ class Nursery:
     def __init__(self, sandboxes: Sandboxes) -> None:
         self._sandboxes = sandboxes
         self._contents: dict[tuple[str, ...], Contents] = {}
+        self._wanted: set[str] = set()
+        """Asked for once, since what dies is replaced without being asked for again."""
 
     async def zygote_for(
         self,
@@ -50,8 +52,9 @@ class Nursery:
             )
 
     def _want(self, name: str) -> None:
-        if name not in self._sandboxes.zygotes:
+        if name not in self._wanted:
             self._sandboxes.start_zygote(name)
+            self._wanted.add(name)
 
     async def _examine(self, version: FunctionVersion, code_dir: Path, layer_dirs: Sequence[Path]) -> Contents:
         """What the version's package and layers hold; read once."""

@@ -108,6 +108,7 @@ def resolve_runtime(runtime: str, interpreters: Sequence[Interpreter], fallback:
     return Missing(runtime=runtime, message=_why_missing(runtime, interpreters))
 
 
+@cache
 def runtime_version(runtime: str, region: str) -> tuple[str, str]:
     """What INIT_START calls the runtime, `python:3.12.v1`, and its ARN."""
     match = _RUNTIME.match(runtime)

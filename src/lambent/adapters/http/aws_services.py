@@ -6,16 +6,19 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 from urllib.parse import urlsplit
 
-import aiohttp
 import msgspec
-import yarl
+
+from lambent.adapters.http.outgoing import Outgoing, Unanswered
+
+if TYPE_CHECKING:
+    import aiohttp
 
 Answer = TypeVar("Answer", bound=msgspec.Struct)
 
-_TIMEOUT = aiohttp.ClientTimeout(total=30, sock_connect=5)
+_TIMEOUT_S = 30.0
 _ANSWER_BYTES = 1 << 18
 _CHUNK_BYTES = 1 << 16
 
@@ -95,16 +98,16 @@ class AwsServices:
     def __init__(self, endpoints: Mapping[str, str], sign: Signer | None = None) -> None:
         self._endpoints = endpoints
         self._sign = sign
+        self._outgoing = Outgoing(total_s=_TIMEOUT_S)
 
     async def __aenter__(self) -> Self:
-        # As many connections as there are pollers: each keeps one while it waits for messages.
-        self._session = aiohttp.ClientSession(timeout=_TIMEOUT, connector=aiohttp.TCPConnector(limit=0))
+        await self._outgoing.__aenter__()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self._session.close()
+        await self._outgoing.__aexit__(kind, error, traceback)
 
     def endpoint(self, service: str) -> str | None:
         return self._endpoints.get(service) or self._endpoints.get("*")
@@ -158,14 +161,12 @@ class AwsServices:
                 service=service,
                 now=time.time(),
             )
-        url = yarl.URL(f"{base.scheme}://{base.netloc}{path}", encoded=True)
+        url = f"{base.scheme}://{base.netloc}{path}"
         try:
-            async with self._session.request(
-                request.method, url, data=request.body, headers=headers, allow_redirects=False
-            ) as response:
+            async with self._outgoing.request(request.method, url, headers=headers, body=request.body) as response:
                 return ServiceAnswer(status=response.status, body=await _read(response, request.answer_bytes))
-        except (aiohttp.ClientError, TimeoutError) as error:
-            raise Unreachable(f"{endpoint} did not answer: {error or type(error).__name__}") from error
+        except Unanswered as error:
+            raise Unreachable(f"{endpoint} did not answer: {error}") from error
 
 
 async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes:

@@ -8,17 +8,12 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import quote, urlencode
 
-import aiohttp
-import yarl
-from botocore.auth import S3SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
-
+from lambent.adapters.http.outgoing import Outgoing, Unanswered
 from lambent.model.errors import InvalidParameterValue, ServiceError
 from lambent.model.limits import UNZIPPED_CODE_BYTES
 from lambent.model.package import TOO_LARGE
 
-_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=30)
+_READ_TIMEOUT_S = 30.0
 _CHUNK_BYTES = 1 << 18
 
 
@@ -27,16 +22,18 @@ class S3CodeSource:
 
     def __init__(self, endpoint: str | None, *, access_key: str = "", secret_key: str = "") -> None:
         self._endpoint = endpoint.rstrip("/") if endpoint else None
-        self._credentials = Credentials(access_key, secret_key) if access_key else None
+        self._access_key = access_key
+        self._secret_key = secret_key
+        self._outgoing = Outgoing(read_s=_READ_TIMEOUT_S)
 
     async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(timeout=_TIMEOUT, auto_decompress=False)
+        await self._outgoing.__aenter__()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self._session.close()
+        await self._outgoing.__aexit__(kind, error, traceback)
 
     async def fetch(self, bucket: str, key: str, *, version: str | None, region: str) -> bytes:
         if self._endpoint is None:
@@ -48,14 +45,13 @@ class S3CodeSource:
         url = f"{self._endpoint}/{bucket}/{quote(key, safe='/~')}{query}"
         try:
             return await self._get(url, self._signed(url, region))
-        except (aiohttp.ClientError, TimeoutError) as error:
+        except Unanswered as error:
             raise ServiceError(
                 f"The S3 endpoint {self._endpoint} did not answer: {error}. Check --endpoint s3=URL"
             ) from error
 
     async def _get(self, url: str, headers: dict[str, str]) -> bytes:
-        request = self._session.get(yarl.URL(url, encoded=True), headers=headers, allow_redirects=False)
-        async with request as response:
+        async with self._outgoing.request("GET", url, headers=headers) as response:
             if response.status != 200:
                 raise _refused(response.status, await response.content.read(_CHUNK_BYTES))
             body = bytearray()
@@ -66,10 +62,14 @@ class S3CodeSource:
             return bytes(body)
 
     def _signed(self, url: str, region: str) -> dict[str, str]:
-        if self._credentials is None:
+        if not self._access_key:
             return {}
+        from botocore.auth import S3SigV4Auth
+        from botocore.awsrequest import AWSRequest
+        from botocore.credentials import Credentials
+
         request = AWSRequest("GET", url)
-        S3SigV4Auth(self._credentials, "s3", region).add_auth(request)
+        S3SigV4Auth(Credentials(self._access_key, self._secret_key), "s3", region).add_auth(request)
         return dict(request.headers.items())
 
 
