@@ -55,7 +55,7 @@ from lambent.logs.writer import TelemetryWriter
 from lambent.manager.manager import LocalManager
 from lambent.model.arn import FunctionArn
 from lambent.model.errors import PlatformError
-from lambent.model.function import FunctionRecord
+from lambent.model.function import FunctionRecord, FunctionVersion
 from lambent.model.limits import REQUEST_BYTES
 from lambent.pollers import Pollers, Surroundings
 from lambent.ports.store import Store
@@ -298,7 +298,7 @@ class _Host:
             manager.provision(function, provisions)
             if keep is not None:
                 manager.retire(function, keep=keep)
-            if record is not None:
+            if keep and record is not None:
                 worker.expect(record.latest)
 
         resolver = Resolver(store, changed)
@@ -317,9 +317,13 @@ class _Host:
         stack.callback(store.watch("version/", resolver.forget_version))
         stack.callback(store.watch("function/", written))
         stack.callback(store.watch("function/", urls.forget))
+        by_runtime: dict[str | None, FunctionVersion] = {}
         async for record in every_function(store):
             await resolver.begin(record)
             urls.begin(record)
+            by_runtime[record.latest.runtime] = record.latest
+        for version in by_runtime.values():  # one stands for thousands alike
+            worker.expect(version)
         return resolver
 
     async def _events(

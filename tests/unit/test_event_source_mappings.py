@@ -441,6 +441,18 @@ async def test_a_source_feeds_a_function_once(world: World, source: dict[str, An
     assert error.message == message.format(uuid=uuid)
 
 
+async def test_a_source_is_taken_after_a_restart_too_and_free_once_its_mapping_has_gone() -> None:
+    world = World()
+    async with world.running():
+        await world.created()
+        uuid = (await created(world, **SQS))["UUID"]
+    async with world.running():
+        assert uuid in ((await refusal(world, **SQS)).message or "")
+        await world.call("DeleteEventSourceMapping", UUID=uuid)
+        await world.polled()
+        await create(world, **SQS)
+
+
 async def test_a_source_may_feed_several_functions_and_versions(world: World) -> None:
     await world.call("PublishVersion", FunctionName="f")
     await create(world, **SQS)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from lambent.control.answers import Answer
+from lambent.control.operation import Operation, parsing
 from lambent.control.requests import NoRequest
 from lambent.control.usage import Ledger
 from lambent.model import limits
@@ -17,6 +20,12 @@ class Account:
         self._ledger = ledger
         self._concurrency = concurrency
         self._code_storage_bytes = code_storage_bytes
+
+    @property
+    def operations(self) -> Mapping[str, Operation]:
+        return {
+            "GetAccountSettings": parsing(NoRequest, self.get_account_settings),
+        }
 
     async def get_account_settings(self, caller: CallerContext, request: NoRequest) -> Answer:
         usage = self._ledger.usage(caller.account, caller.region)

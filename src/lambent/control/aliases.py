@@ -9,6 +9,7 @@ from lambent.control import answers, states
 from lambent.control.answers import Answer
 from lambent.control.catalogue import Catalogue
 from lambent.control.names import unqualified_arn
+from lambent.control.operation import Operation, parsing
 from lambent.control.provisioned import require_free_versions, versions_of
 from lambent.control.requests import (
     AliasRequest,
@@ -28,6 +29,16 @@ class Aliases:
     def __init__(self, catalogue: Catalogue, stamps: Stamps) -> None:
         self._catalogue = catalogue
         self._stamps = stamps
+
+    @property
+    def operations(self) -> Mapping[str, Operation]:
+        return {
+            "CreateAlias": parsing(CreateAliasRequest, self.create_alias),
+            "GetAlias": parsing(AliasRequest, self.get_alias),
+            "ListAliases": parsing(ListAliasesRequest, self.list_aliases),
+            "UpdateAlias": parsing(UpdateAliasRequest, self.update_alias),
+            "DeleteAlias": parsing(AliasRequest, self.delete_alias),
+        }
 
     async def create_alias(self, caller: CallerContext, request: CreateAliasRequest) -> Answer:
         function = unqualified_arn(caller, "CreateAlias", request.function_name)

@@ -6,11 +6,13 @@ of Warn lets everything, with a warning.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from lambent.control.answers import Answer
 from lambent.control.catalogue import Catalogue
 from lambent.control.names import unqualified_arn
+from lambent.control.operation import Operation, parsing
 from lambent.control.requests import FunctionRequest
 from lambent.control.signing_catalogue import SigningCatalogue
 from lambent.model.caller import CallerContext
@@ -28,6 +30,16 @@ class CodeSigning:
     def __init__(self, catalogue: Catalogue, configs: SigningCatalogue) -> None:
         self._catalogue = catalogue
         self._configs = configs
+
+    @property
+    def operations(self) -> Mapping[str, Operation]:
+        return {
+            "PutFunctionCodeSigningConfig": parsing(
+                PutFunctionCodeSigningRequest, self.put_function_code_signing_config
+            ),
+            "GetFunctionCodeSigningConfig": parsing(FunctionRequest, self.get_function_code_signing_config),
+            "DeleteFunctionCodeSigningConfig": parsing(FunctionRequest, self.delete_function_code_signing_config),
+        }
 
     async def require_trusted(self, caller: CallerContext, config_arn: str | None) -> str | None:
         """Allow or refuse a deployment under a configuration, and return what the caller is to be warned of.

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from lambent.control import answers
 from lambent.control.answers import Answer
 from lambent.control.catalogue import Catalogue
+from lambent.control.operation import Operation, parsing
 from lambent.control.requests import Members
 from lambent.control.signing_catalogue import FoundConfig, SigningCatalogue
 from lambent.control.stamps import Stamps
@@ -63,6 +64,19 @@ class CodeSigningConfigs:
         self._catalogue = catalogue
         self._configs = configs
         self._stamps = stamps
+
+    @property
+    def operations(self) -> Mapping[str, Operation]:
+        return {
+            "CreateCodeSigningConfig": parsing(CreateCodeSigningConfigRequest, self.create_code_signing_config),
+            "GetCodeSigningConfig": parsing(CodeSigningConfigRequest, self.get_code_signing_config),
+            "UpdateCodeSigningConfig": parsing(UpdateCodeSigningConfigRequest, self.update_code_signing_config),
+            "DeleteCodeSigningConfig": parsing(CodeSigningConfigRequest, self.delete_code_signing_config),
+            "ListCodeSigningConfigs": parsing(ListCodeSigningConfigsRequest, self.list_code_signing_configs),
+            "ListFunctionsByCodeSigningConfig": parsing(
+                ListFunctionsByConfigRequest, self.list_functions_by_code_signing_config
+            ),
+        }
 
     async def create_code_signing_config(
         self, caller: CallerContext, request: CreateCodeSigningConfigRequest

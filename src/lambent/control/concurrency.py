@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from lambent.control.account import Account
 from lambent.control.answers import Answer
 from lambent.control.catalogue import Catalogue
 from lambent.control.names import unqualified_arn
+from lambent.control.operation import Operation, parsing
 from lambent.control.provisioned import provisioned_sum
 from lambent.control.requests import FunctionRequest, PutFunctionConcurrencyRequest
 from lambent.model.caller import CallerContext
@@ -18,6 +20,14 @@ class Concurrency:
     def __init__(self, catalogue: Catalogue, account: Account) -> None:
         self._catalogue = catalogue
         self._account = account
+
+    @property
+    def operations(self) -> Mapping[str, Operation]:
+        return {
+            "PutFunctionConcurrency": parsing(PutFunctionConcurrencyRequest, self.put_function_concurrency),
+            "GetFunctionConcurrency": parsing(FunctionRequest, self.get_function_concurrency),
+            "DeleteFunctionConcurrency": parsing(FunctionRequest, self.delete_function_concurrency),
+        }
 
     async def put_function_concurrency(self, caller: CallerContext, request: PutFunctionConcurrencyRequest) -> Answer:
         function = unqualified_arn(caller, "PutFunctionConcurrency", request.function_name)

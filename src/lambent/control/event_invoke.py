@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from lambent.control import destinations
@@ -9,6 +10,7 @@ from lambent.control.answers import PAGE_MAXIMUM, Answer
 from lambent.control.catalogue import Catalogue, Found
 from lambent.control.destinations import DestinationConfigMembers
 from lambent.control.names import function_arn, unqualified_arn
+from lambent.control.operation import Operation, parsing
 from lambent.control.paging import page
 from lambent.control.requests import FunctionRequest, QualifiedRequest
 from lambent.control.stamps import Stamps
@@ -33,6 +35,20 @@ class EventInvokeConfigs:
     def __init__(self, catalogue: Catalogue, stamps: Stamps) -> None:
         self._catalogue = catalogue
         self._stamps = stamps
+
+    @property
+    def operations(self) -> Mapping[str, Operation]:
+        return {
+            "PutFunctionEventInvokeConfig": parsing(EventInvokeConfigRequest, self.put_function_event_invoke_config),
+            "UpdateFunctionEventInvokeConfig": parsing(
+                EventInvokeConfigRequest, self.update_function_event_invoke_config
+            ),
+            "GetFunctionEventInvokeConfig": parsing(QualifiedRequest, self.get_function_event_invoke_config),
+            "DeleteFunctionEventInvokeConfig": parsing(QualifiedRequest, self.delete_function_event_invoke_config),
+            "ListFunctionEventInvokeConfigs": parsing(
+                ListEventInvokeConfigsRequest, self.list_function_event_invoke_configs
+            ),
+        }
 
     async def put_function_event_invoke_config(
         self, caller: CallerContext, request: EventInvokeConfigRequest

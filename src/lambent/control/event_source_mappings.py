@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from lambent.control import answers
@@ -19,6 +20,7 @@ from lambent.control.event_source_requests import (
 )
 from lambent.control.mapping_catalogue import FoundMapping, MappingCatalogue
 from lambent.control.names import function_arn
+from lambent.control.operation import Operation, parsing
 from lambent.control.stamps import Stamps
 from lambent.model.arn import FunctionArn
 from lambent.model.caller import CallerContext
@@ -44,6 +46,16 @@ class EventSourceMappings:
         self._mappings = mappings
         self._sources = sources
         self._stamps = stamps
+
+    @property
+    def operations(self) -> Mapping[str, Operation]:
+        return {
+            "CreateEventSourceMapping": parsing(CreateEventSourceMappingRequest, self.create_event_source_mapping),
+            "GetEventSourceMapping": parsing(MappingRequest, self.get_event_source_mapping),
+            "ListEventSourceMappings": parsing(ListMappingsRequest, self.list_event_source_mappings),
+            "UpdateEventSourceMapping": parsing(UpdateEventSourceMappingRequest, self.update_event_source_mapping),
+            "DeleteEventSourceMapping": parsing(MappingRequest, self.delete_event_source_mapping),
+        }
 
     async def create_event_source_mapping(
         self, caller: CallerContext, request: CreateEventSourceMappingRequest
@@ -129,9 +141,9 @@ class EventSourceMappings:
         return version
 
     async def _require_only(self, mapping: EventSourceMapping) -> None:
-        async for other in self._mappings.all(mapping.account, mapping.region):
-            if other.uuid != mapping.uuid and _identity(other) == _identity(mapping):
-                raise ResourceConflict(_already_exists(mapping, other.uuid))
+        twin = await self._mappings.twin(mapping)
+        if twin is not None:
+            raise ResourceConflict(_already_exists(mapping, twin.uuid))
 
     def _changed(self, mapping: EventSourceMapping, state: MappingState) -> EventSourceMapping:
         reason = RULES[mapping.kind].transition_reason
@@ -142,11 +154,6 @@ def _changing_state(before: EventSourceMapping, after: EventSourceMapping) -> Ma
     if before.is_enabled == after.is_enabled:
         return MappingState.UPDATING
     return MappingState.ENABLING if after.is_enabled else MappingState.DISABLING
-
-
-def _identity(mapping: EventSourceMapping) -> tuple[object, ...]:
-    """What there may be one mapping of."""
-    return mapping.source_arn, mapping.bootstrap_servers, mapping.topics, mapping.queues, mapping.function
 
 
 def _already_exists(mapping: EventSourceMapping, uuid: str) -> str:

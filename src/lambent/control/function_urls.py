@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from lambent.control.answers import PAGE_MAXIMUM, Answer
 from lambent.control.catalogue import Catalogue, Found
 from lambent.control.names import function_arn, unqualified_arn
+from lambent.control.operation import Operation, parsing
 from lambent.control.paging import page
 from lambent.control.requests import FunctionRequest, Members, QualifiedRequest
 from lambent.control.stamps import Stamps
@@ -53,6 +54,16 @@ class FunctionUrls:
     def __init__(self, catalogue: Catalogue, stamps: Stamps) -> None:
         self._catalogue = catalogue
         self._stamps = stamps
+
+    @property
+    def operations(self) -> Mapping[str, Operation]:
+        return {
+            "CreateFunctionUrlConfig": parsing(CreateFunctionUrlConfigRequest, self.create_function_url_config),
+            "GetFunctionUrlConfig": parsing(QualifiedRequest, self.get_function_url_config),
+            "UpdateFunctionUrlConfig": parsing(UpdateFunctionUrlConfigRequest, self.update_function_url_config),
+            "DeleteFunctionUrlConfig": parsing(QualifiedRequest, self.delete_function_url_config),
+            "ListFunctionUrlConfigs": parsing(ListFunctionUrlConfigsRequest, self.list_function_url_configs),
+        }
 
     async def create_function_url_config(
         self, caller: CallerContext, request: CreateFunctionUrlConfigRequest

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from lambent.control import answers, states, validation
@@ -14,6 +14,7 @@ from lambent.control.code_signing import CodeSigning
 from lambent.control.configuration import configured
 from lambent.control.function_layers import FunctionLayers
 from lambent.control.names import function_arn, new_function_arn, unqualified_arn
+from lambent.control.operation import Operation, parsing
 from lambent.control.packages import Package, Packages
 from lambent.control.requests import (
     CreateFunctionRequest,
@@ -68,6 +69,19 @@ class Functions:
         self._architectures = architectures
         self._presign = presign
         self._runtime_warning = runtime_warning
+
+    @property
+    def operations(self) -> Mapping[str, Operation]:
+        return {
+            "CreateFunction": parsing(CreateFunctionRequest, self.create_function),
+            "GetFunction": parsing(QualifiedRequest, self.get_function),
+            "GetFunctionConfiguration": parsing(QualifiedRequest, self.get_function_configuration),
+            "UpdateFunctionCode": parsing(UpdateFunctionCodeRequest, self.update_function_code),
+            "UpdateFunctionConfiguration": parsing(
+                UpdateFunctionConfigurationRequest, self.update_function_configuration
+            ),
+            "DeleteFunction": parsing(QualifiedRequest, self.delete_function),
+        }
 
     async def create_function(self, caller: CallerContext, request: CreateFunctionRequest) -> Answer:
         function = new_function_arn(caller, request.function_name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 
 from lambent.control.answers import Answer
@@ -12,6 +13,7 @@ from lambent.control.layer_requests import (
     LayerVersionRequest,
     RemoveLayerVersionPermissionRequest,
 )
+from lambent.control.operation import Operation, parsing
 from lambent.control.stamps import Stamps
 from lambent.model.caller import CallerContext
 from lambent.model.errors import PreconditionFailed, ResourceConflict, ResourceNotFound
@@ -24,6 +26,16 @@ class LayerPermissions:
     def __init__(self, catalogue: LayerCatalogue, stamps: Stamps) -> None:
         self._catalogue = catalogue
         self._stamps = stamps
+
+    @property
+    def operations(self) -> Mapping[str, Operation]:
+        return {
+            "AddLayerVersionPermission": parsing(AddLayerVersionPermissionRequest, self.add_layer_version_permission),
+            "GetLayerVersionPolicy": parsing(LayerVersionRequest, self.get_layer_version_policy),
+            "RemoveLayerVersionPermission": parsing(
+                RemoveLayerVersionPermissionRequest, self.remove_layer_version_permission
+            ),
+        }
 
     async def add_layer_version_permission(
         self, caller: CallerContext, request: AddLayerVersionPermissionRequest

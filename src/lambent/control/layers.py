@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from lambent.control import answers
@@ -16,6 +16,7 @@ from lambent.control.layer_requests import (
     ListLayerVersionsRequest,
     PublishLayerVersionRequest,
 )
+from lambent.control.operation import Operation, parsing
 from lambent.control.packages import Package, Packages
 from lambent.control.stamps import Stamps
 from lambent.model.caller import CallerContext
@@ -39,6 +40,17 @@ class Layers:
         self._account = account
         self._stamps = stamps
         self._presign = presign
+
+    @property
+    def operations(self) -> Mapping[str, Operation]:
+        return {
+            "PublishLayerVersion": parsing(PublishLayerVersionRequest, self.publish_layer_version),
+            "GetLayerVersion": parsing(LayerVersionRequest, self.get_layer_version),
+            "GetLayerVersionByArn": parsing(LayerVersionByArnRequest, self.get_layer_version_by_arn),
+            "ListLayers": parsing(ListLayersRequest, self.list_layers),
+            "ListLayerVersions": parsing(ListLayerVersionsRequest, self.list_layer_versions),
+            "DeleteLayerVersion": parsing(LayerVersionRequest, self.delete_layer_version),
+        }
 
     async def publish_layer_version(self, caller: CallerContext, request: PublishLayerVersionRequest) -> Answer:
         layer = own_layer_arn(caller, "PublishLayerVersion", request.layer_name)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 
 from lambent.control import answers
 from lambent.control.answers import Answer
 from lambent.control.catalogue import Catalogue, is_number
+from lambent.control.operation import Operation, parsing
 from lambent.control.requests import ListFunctionsRequest
 from lambent.model.arn import FunctionArn
 from lambent.model.caller import CallerContext
@@ -17,6 +18,12 @@ from lambent.model.function import FunctionRecord, FunctionVersion
 class Listing:
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
+
+    @property
+    def operations(self) -> Mapping[str, Operation]:
+        return {
+            "ListFunctions": parsing(ListFunctionsRequest, self.list_functions),
+        }
 
     async def list_functions(self, caller: CallerContext, request: ListFunctionsRequest) -> Answer:
         """In order of name; with FunctionVersion=ALL each function's versions behind its $LATEST."""

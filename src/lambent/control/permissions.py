@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from lambent.control.answers import Answer
 from lambent.control.names import function_arn
+from lambent.control.operation import Operation, parsing
 from lambent.control.policies import Policies, require_guardable
 from lambent.control.requests import AddPermissionRequest, PolicyRequest, RemovePermissionRequest
 from lambent.control.states import require_revision
@@ -31,6 +32,14 @@ _IDENTITY = re.compile(
 class Permissions:
     def __init__(self, policies: Policies) -> None:
         self._policies = policies
+
+    @property
+    def operations(self) -> Mapping[str, Operation]:
+        return {
+            "AddPermission": parsing(AddPermissionRequest, self.add_permission),
+            "RemovePermission": parsing(RemovePermissionRequest, self.remove_permission),
+            "GetPolicy": parsing(PolicyRequest, self.get_policy),
+        }
 
     async def add_permission(self, caller: CallerContext, request: AddPermissionRequest) -> Answer:
         function = function_arn(caller, "AddPermission", request.function_name, request.qualifier)

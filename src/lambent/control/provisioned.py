@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
 from lambent.control.account import Account
 from lambent.control.answers import PAGE_MAXIMUM, Answer
 from lambent.control.catalogue import Catalogue, is_number, not_found
 from lambent.control.names import function_arn, unqualified_arn
+from lambent.control.operation import Operation, parsing
 from lambent.control.paging import page
 from lambent.control.requests import FunctionRequest, QualifiedRequest
 from lambent.control.stamps import Stamps
@@ -44,6 +45,19 @@ class ProvisionedConcurrencyConfigs:
         self._account = account
         self._stamps = stamps
         self._allocation = allocation
+
+    @property
+    def operations(self) -> Mapping[str, Operation]:
+        return {
+            "PutProvisionedConcurrencyConfig": parsing(
+                PutProvisionedConcurrencyConfigRequest, self.put_provisioned_concurrency_config
+            ),
+            "GetProvisionedConcurrencyConfig": parsing(QualifiedRequest, self.get_provisioned_concurrency_config),
+            "ListProvisionedConcurrencyConfigs": parsing(
+                ListProvisionedConcurrencyConfigsRequest, self.list_provisioned_concurrency_configs
+            ),
+            "DeleteProvisionedConcurrencyConfig": parsing(QualifiedRequest, self.delete_provisioned_concurrency_config),
+        }
 
     async def put_provisioned_concurrency_config(
         self, caller: CallerContext, request: PutProvisionedConcurrencyConfigRequest

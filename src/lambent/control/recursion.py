@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from lambent.control.answers import Answer
 from lambent.control.catalogue import Catalogue
 from lambent.control.names import unqualified_arn
+from lambent.control.operation import Operation, parsing
 from lambent.control.requests import FunctionRequest
 from lambent.model.caller import CallerContext
 from lambent.model.function import RecursiveLoop
@@ -19,6 +21,13 @@ class PutRecursionConfigRequest(FunctionRequest):
 class Recursion:
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
+
+    @property
+    def operations(self) -> Mapping[str, Operation]:
+        return {
+            "PutFunctionRecursionConfig": parsing(PutRecursionConfigRequest, self.put_function_recursion_config),
+            "GetFunctionRecursionConfig": parsing(FunctionRequest, self.get_function_recursion_config),
+        }
 
     async def put_function_recursion_config(self, caller: CallerContext, request: PutRecursionConfigRequest) -> Answer:
         function = unqualified_arn(caller, "PutFunctionRecursionConfig", request.function_name)

@@ -9,6 +9,7 @@ import msgspec
 
 from lambent.control.answers import Answer
 from lambent.control.names import function_arn
+from lambent.control.operation import Operation, parsing
 from lambent.control.permissions import NO_POLICY, NO_RESOURCE
 from lambent.control.policies import Guarded, Policies, require_guardable
 from lambent.control.requests import DeleteResourcePolicyRequest, PutResourcePolicyRequest, ResourcePolicyRequest
@@ -22,6 +23,14 @@ _READER = "GetResourcePolicy"
 class ResourcePolicies:
     def __init__(self, policies: Policies) -> None:
         self._policies = policies
+
+    @property
+    def operations(self) -> Mapping[str, Operation]:
+        return {
+            "PutResourcePolicy": parsing(PutResourcePolicyRequest, self.put_resource_policy),
+            "GetResourcePolicy": parsing(ResourcePolicyRequest, self.get_resource_policy),
+            "DeleteResourcePolicy": parsing(DeleteResourcePolicyRequest, self.delete_resource_policy),
+        }
 
     async def put_resource_policy(self, caller: CallerContext, request: PutResourcePolicyRequest) -> Answer:
         """Replace the whole policy, with what AddPermission has added to it."""

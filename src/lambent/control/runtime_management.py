@@ -6,11 +6,13 @@ updates it, for all functions at once; so `Manual` takes that version only.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from lambent.control.answers import Answer
 from lambent.control.catalogue import Catalogue
 from lambent.control.names import function_arn
+from lambent.control.operation import Operation, parsing
 from lambent.control.requests import QualifiedRequest
 from lambent.model.arn import LATEST, FunctionArn
 from lambent.model.caller import CallerContext
@@ -27,6 +29,13 @@ class PutRuntimeManagementRequest(QualifiedRequest, kw_only=True):
 class RuntimeManagements:
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
+
+    @property
+    def operations(self) -> Mapping[str, Operation]:
+        return {
+            "PutRuntimeManagementConfig": parsing(PutRuntimeManagementRequest, self.put_runtime_management_config),
+            "GetRuntimeManagementConfig": parsing(QualifiedRequest, self.get_runtime_management_config),
+        }
 
     async def put_runtime_management_config(
         self, caller: CallerContext, request: PutRuntimeManagementRequest

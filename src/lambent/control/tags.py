@@ -9,6 +9,7 @@ from typing import Protocol
 from lambent.control.answers import Answer
 from lambent.control.catalogue import Catalogue, Found
 from lambent.control.names import function_arn
+from lambent.control.operation import Operation, parsing
 from lambent.control.requests import TaggedRequest, TagResourceRequest, UntagResourceRequest
 from lambent.control.validation import check_tags
 from lambent.model.caller import CallerContext
@@ -32,6 +33,14 @@ class Tags:
 
     def __init__(self, kinds: Mapping[str, Tagged]) -> None:
         self._kinds = kinds
+
+    @property
+    def operations(self) -> Mapping[str, Operation]:
+        return {
+            "TagResource": parsing(TagResourceRequest, self.tag_resource),
+            "UntagResource": parsing(UntagResourceRequest, self.untag_resource),
+            "ListTags": parsing(TaggedRequest, self.list_tags),
+        }
 
     async def tag_resource(self, caller: CallerContext, request: TagResourceRequest) -> Answer:
         def tagged(before: Tagging) -> Tagging:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from lambent.control import answers, states
@@ -9,6 +10,7 @@ from lambent.control.account import Account
 from lambent.control.answers import Answer
 from lambent.control.catalogue import Catalogue, is_number
 from lambent.control.names import unqualified_arn
+from lambent.control.operation import Operation, parsing
 from lambent.control.requests import ListVersionsRequest, PublishVersionRequest
 from lambent.control.stamps import Stamps
 from lambent.model.arn import LATEST
@@ -22,6 +24,13 @@ class Versions:
         self._catalogue = catalogue
         self._account = account
         self._stamps = stamps
+
+    @property
+    def operations(self) -> Mapping[str, Operation]:
+        return {
+            "PublishVersion": parsing(PublishVersionRequest, self.publish_version),
+            "ListVersionsByFunction": parsing(ListVersionsRequest, self.list_versions_by_function),
+        }
 
     async def publish_version(self, caller: CallerContext, request: PublishVersionRequest) -> Answer:
         function = unqualified_arn(caller, "PublishVersion", request.function_name)
