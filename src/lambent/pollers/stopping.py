@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from weakref import WeakSet
 
 
 class Stopping:
@@ -11,11 +12,21 @@ class Stopping:
     def __init__(self) -> None:
         self.is_set = False
         self._events: set[asyncio.Event] = set()
+        self._parts: WeakSet[Stopping] = WeakSet()
+
+    def part(self) -> Stopping:
+        """For a part of the work that may also be told to stop alone."""
+        part = Stopping()
+        part.is_set = self.is_set
+        self._parts.add(part)
+        return part
 
     def set(self) -> None:
         self.is_set = True
         for event in self._events:
             event.set()
+        for part in self._parts:
+            part.set()
 
     async def pause(self, seconds: float) -> None:
         """Sleep, but not into the stop."""

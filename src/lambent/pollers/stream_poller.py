@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import zlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 from lambent.model.event_filter import compile_filter
-from lambent.model.source_record import Checkpoint, LaneCheckpoint, Page, Position, Start
+from lambent.model.source_record import Checkpoint, LaneCheckpoint, Page, Position, SourceRecord, Start
 from lambent.pollers.backoff import SOURCE
 from lambent.pollers.batch_run import Records
 from lambent.pollers.shard_lane import ShardLane, Work
 from lambent.pollers.shards import Opening, Progress, openings, vanished
-from lambent.ports.sources import CursorExpired, SourceUnavailable, StreamSource
+from lambent.ports.sources import CursorExpired, ShardLost, SourceLost, SourceUnavailable, StreamSource
 from lambent.ports.store import WriteFailed
 
 log = logging.getLogger(__name__)
@@ -35,19 +36,26 @@ class StreamPoller:
         self._source = source
         self._started = started
         self._work = work
-        self._news = asyncio.Event()  # a shard has ended
-        self._reading: set[str] = set()
+        self._news = source.changed or asyncio.Event()  # a shard has ended, or is ours or somebody else's now
+        self._readers: dict[str, ShardReader] = {}
+        self._lost: SourceLost | None = None
         self._failures = 0
 
     async def run(self) -> None:
+        """Raises SourceLost."""
         async with asyncio.TaskGroup() as self._group:
             checkpoints: dict[str, Checkpoint] = {}
-            while not self._work.stopping.is_set:
+            while not self._work.stopping.is_set and self._lost is None:
                 self._news.clear()
                 try:
                     if not checkpoints:
                         checkpoints = dict(await self._source.checkpoints())
                     await self._start_shards(checkpoints)
+                except SourceLost as error:
+                    self._lost = error
+                    self._let_go(())
+                except ShardLost:
+                    await self._work.stopping.wait_for(self._news, timeout_s=_WRITE_WAIT_S)
                 except (SourceUnavailable, WriteFailed) as error:
                     self._failures += 1
                     self._work.results.problem(str(error))
@@ -57,19 +65,23 @@ class StreamPoller:
                     self._failures = 0
                     self._started.set()
                     await self._work.stopping.wait_for(self._news, timeout_s=_LIST_INTERVAL_S)
+        if self._lost is not None:
+            raise self._lost
 
     def stop(self) -> None:
         self._work.stopping.set()
 
     async def _start_shards(self, checkpoints: dict[str, Checkpoint]) -> None:
         shards = await self._source.shards()
+        if self._source.changed is not None:
+            self._let_go({shard.id for shard in shards})
         found = openings(shards, checkpoints, self._work.mapping, self._work.clock())
         for opening in reversed(found):
-            if opening.is_new and opening.shard not in self._reading:
+            if opening.is_new and opening.shard not in self._readers:
                 await self._source.commit(opening.shard, opening.checkpoint)
                 checkpoints[opening.shard] = opening.checkpoint
         for opening in found:
-            if opening.shard not in self._reading and not opening.checkpoint.is_finished:
+            if opening.shard not in self._readers and not opening.checkpoint.is_finished:
                 await self._start(opening, checkpoints)
         for shard in vanished(shards, checkpoints):
             await self._source.forget(shard)
@@ -79,23 +91,30 @@ class StreamPoller:
         reader = ShardReader(self._source, self._work, opening)
         if opening.position.start is Start.LATEST:
             await reader.open()  # at once: what comes after the start is not to be missed
-        self._reading.add(opening.shard)
+        self._readers[reader.shard] = reader
         self._group.create_task(self._read(reader, checkpoints), name=f"read {reader.shard}")
 
     async def _read(self, reader: ShardReader, checkpoints: dict[str, Checkpoint]) -> None:
         await reader.run()
+        await self._source.close(reader.shard)
         checkpoints[reader.shard] = reader.committed
-        self._reading.discard(reader.shard)
+        del self._readers[reader.shard]
         self._news.set()
+
+    def _let_go(self, ours: Collection[str]) -> None:
+        """Stop reading all but these."""
+        for shard, reader in self._readers.items():
+            if shard not in ours:
+                reader.stop()
 
 
 class ShardReader:
-    """Reads one shard to its end, or until polling stops; `committed` is its checkpoint."""
+    """Reads one shard to its end, until it is lost or polling stops; `committed` is its checkpoint."""
 
     def __init__(self, source: StreamSource, work: Work, opening: Opening) -> None:
         mapping = work.mapping
         self._source = source
-        self._work = work
+        self._work = work = replace(work, stopping=work.stopping.part())
         self.shard = opening.shard
         self._position = opening.position
         self._cursor: str | None = None
@@ -121,6 +140,10 @@ class ShardReader:
         if is_end and not self._work.stopping.is_set:
             await self._commit(is_finished=True)
 
+    def stop(self) -> None:
+        """End what is being invoked, and read nothing more."""
+        self._work.stopping.set()
+
     async def _read(self) -> bool:
         """True at the end of the shard, False when polling stops."""
         failures = 0
@@ -129,6 +152,9 @@ class ShardReader:
             now_s = self._work.clock()
             try:
                 page = await self._source.fetch(self.shard, self._cursor or await self.open(), self._source.page_limit)
+            except ShardLost:
+                self.stop()
+                break
             except SourceUnavailable as error:
                 if isinstance(error, CursorExpired):
                     self._cursor = None
@@ -158,7 +184,7 @@ class ShardReader:
         for record in page.records:
             lane = self._lanes[zlib.crc32(record.order_key.encode()) % len(self._lanes)]
             self._progress.take(record.id)
-            if lane.is_behind(record) or not self._passes(record.document):
+            if self._is_done(record, lane) or not self._passes(record.document):
                 self._progress.done((record.id,))
             else:
                 lane.add(record)
@@ -169,6 +195,10 @@ class ShardReader:
                 lane.read_until(now_s)
         if self._progress.after != before:
             await self._commit()
+
+    def _is_done(self, record: SourceRecord, lane: ShardLane) -> bool:
+        """One lane is never behind; to it a record of a lower number is one of a topic that was made anew."""
+        return len(self._lanes) > 1 and lane.is_behind(record)
 
     async def _wait_for_room(self) -> None:
         while not self._has_room() and not self._work.stopping.is_set:
@@ -191,6 +221,9 @@ class ShardReader:
             while checkpoint != self.committed:
                 try:
                     await self._source.commit(self.shard, checkpoint)
+                except ShardLost:
+                    self.stop()
+                    return
                 except (SourceUnavailable, WriteFailed) as error:
                     self._work.results.problem(str(error))
                     if self._work.stopping.is_set:

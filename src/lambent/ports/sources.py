@@ -5,6 +5,7 @@ A source is opened for one mapping and belongs to one owner. Whatever it raises 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -22,6 +23,14 @@ class SourceUnavailable(PlatformError):
 
 class CursorExpired(SourceUnavailable):
     """The place in the shard was forgotten: open the shard anew behind the last record read."""
+
+
+class ShardLost(SourceUnavailable):
+    """The shard is somebody else's by now: end with it, and commit nothing more."""
+
+
+class SourceLost(SourceUnavailable):
+    """What was opened is of no use any more: the source is to be opened anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +74,16 @@ class StreamSource(Protocol):
     """Between two reads of a shard that had nothing more; 0 where `fetch` itself waits for records."""
     retention_s: float | None
     """After which the stream forgets a record; None if it is not known."""
+    changed: asyncio.Event | None
+    """Set when `shards` tells otherwise than before, and cleared by who asks it; None if the source does not find out.
+
+    Where it does, a shard that is no longer told is to be let go: others wait for that.
+    """
 
     def envelope(self, shard: str) -> Envelope: ...
 
     async def shards(self) -> Sequence[Shard]:
-        """Every shard that still holds records."""
+        """Every shard that still holds records, and is ours to read; raises SourceLost too."""
         ...
 
     async def open(self, shard: str, position: Position) -> str:
@@ -77,7 +91,7 @@ class StreamSource(Protocol):
         ...
 
     async def fetch(self, shard: str, cursor: str, limit: int) -> Page:
-        """The next records; raises CursorExpired too."""
+        """The next records; raises CursorExpired and ShardLost too."""
         ...
 
     async def checkpoints(self) -> Mapping[str, Checkpoint]:
@@ -85,7 +99,11 @@ class StreamSource(Protocol):
         ...
 
     async def commit(self, shard: str, checkpoint: Checkpoint) -> None:
-        """Return once it is durable."""
+        """Return once it is durable; raises ShardLost too."""
+        ...
+
+    async def close(self, shard: str) -> None:
+        """Nothing more is read of it, nor committed, unless it is opened again."""
         ...
 
     async def forget(self, shard: str) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from lambent.model.event_source_mapping import EventSourceMapping
 from lambent.model.function import FunctionVersion
 from lambent.model.source_record import Checkpoint, Envelope, Page, Position, Shard, SourceRecord, Start, source_record
-from lambent.ports.sources import QueueSource, Received, SourceUnavailable, StreamSource
+from lambent.ports.sources import QueueSource, Received, ShardLost, SourceUnavailable, StreamSource
 
 
 @dataclass(slots=True)
@@ -121,16 +121,24 @@ class _Shard:
 
 
 class MemoryStream:
-    """Implements `lambent.ports.sources.StreamSource`; sequence numbers are one row over all shards."""
+    """Implements `lambent.ports.sources.StreamSource`; sequence numbers are one row over all shards.
+
+    With `is_shared` shards may be handed to others and back, as those of a consumer group are.
+    """
 
     page_limit = 1_000
 
-    def __init__(self, *shards: str, poll_interval_s: float = 1.0, retention_s: float | None = None) -> None:
+    def __init__(
+        self, *shards: str, poll_interval_s: float = 1.0, retention_s: float | None = None, is_shared: bool = False
+    ) -> None:
         self.poll_interval_s = poll_interval_s
         self.retention_s = retention_s
         self.problem: str | None = None
         """Why it does not answer at the moment."""
         self.committed: dict[str, Checkpoint] = {}
+        self.changed = asyncio.Event() if is_shared else None
+        self.opened: set[str] = set()
+        self._elsewhere: set[str] = set()
         self._shards = {shard: _Shard() for shard in shards}
         self._numbers = 0
 
@@ -149,6 +157,12 @@ class MemoryStream:
         for child in children:
             self._shards[child] = _Shard(parents=(shard,))
 
+    def move(self, *elsewhere: str) -> None:
+        """From now on these shards are read by somebody else, and all others by us."""
+        self._elsewhere = set(elsewhere)
+        if self.changed is not None:
+            self.changed.set()
+
     def trim(self, shard: str) -> None:
         """Forget the shard altogether."""
         del self._shards[shard]
@@ -158,10 +172,16 @@ class MemoryStream:
 
     async def shards(self) -> Sequence[Shard]:
         self._check()
-        return [Shard(id=id, parents=one.parents, is_closed=one.is_closed) for id, one in self._shards.items()]
+        return [
+            Shard(id=id, parents=one.parents, is_closed=one.is_closed)
+            for id, one in self._shards.items()
+            if id not in self._elsewhere
+        ]
 
     async def open(self, shard: str, position: Position) -> str:
         self._check()
+        self._check_ours(shard)
+        self.opened.add(shard)
         records = self._shards[shard].records
         if position.after is not None:
             after = int(position.after)
@@ -173,6 +193,7 @@ class MemoryStream:
 
     async def fetch(self, shard: str, cursor: str, limit: int) -> Page:
         self._check()
+        self._check_ours(shard)
         read = self._shards[shard]
         end = min(int(cursor) + min(limit, self.page_limit), len(read.records))
         is_last = end == len(read.records)
@@ -190,12 +211,19 @@ class MemoryStream:
         self._check()
         self.committed[shard] = checkpoint
 
+    async def close(self, shard: str) -> None:
+        self.opened.discard(shard)
+
     async def forget(self, shard: str) -> None:
         self.committed.pop(shard, None)
 
     def _check(self) -> None:
         if self.problem is not None:
             raise SourceUnavailable(self.problem)
+
+    def _check_ours(self, shard: str) -> None:
+        if shard in self._elsewhere:
+            raise ShardLost(f"{shard} is somebody else's")
 
 
 def _cursor(records: Sequence[SourceRecord], is_wanted: Callable[[SourceRecord], bool]) -> str:

@@ -5,6 +5,7 @@ https://docs.aws.amazon.com/lambda/latest/dg/with-ddb.html
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any  # what DynamoDB says of an item is passed on as it is
 
@@ -65,6 +66,7 @@ class DynamoDbStream:
     page_limit = 1_000
     poll_interval_s = 0.25
     retention_s: float | None = _RETENTION_S
+    changed: asyncio.Event | None = None
 
     def __init__(self, source: AwsSource, checkpoints: StoreCheckpoints) -> None:
         self._source = source
@@ -112,6 +114,9 @@ class DynamoDbStream:
 
     async def commit(self, shard: str, checkpoint: Checkpoint) -> None:
         await self._checkpoints.save(shard, checkpoint)
+
+    async def close(self, shard: str) -> None:
+        """An iterator is not closed."""
 
     async def forget(self, shard: str) -> None:
         await self._checkpoints.remove(shard)

@@ -5,6 +5,7 @@ https://docs.aws.amazon.com/lambda/latest/dg/with-kinesis.html
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -61,6 +62,7 @@ class KinesisStream:
     page_limit = 10_000
     poll_interval_s = 1.0
     retention_s: float | None = None
+    changed: asyncio.Event | None = None
 
     def __init__(self, source: AwsSource, checkpoints: StoreCheckpoints, role_arn: str) -> None:
         self._source = source
@@ -105,6 +107,9 @@ class KinesisStream:
 
     async def commit(self, shard: str, checkpoint: Checkpoint) -> None:
         await self._checkpoints.save(shard, checkpoint)
+
+    async def close(self, shard: str) -> None:
+        """An iterator is not closed."""
 
     async def forget(self, shard: str) -> None:
         await self._checkpoints.remove(shard)
