@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+import rabbitmq_server
+from kafka_servers import Absent, ApacheKafka, apache_kafka, make_topic, mock_kafka, name_topic
 from lambent.testing.service import RunningService, deploy, running_service
 
 
@@ -29,6 +31,47 @@ def client(service: RunningService) -> Any:
 @pytest.fixture(scope="session")
 def logs(service: RunningService) -> Any:
     return service.client("logs")
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApacheKafka]:
+    """Apache Kafka, for the whole run."""
+    try:
+        with apache_kafka(tmp_path_factory.mktemp("kafka")) as running:
+            yield running
+    except Absent as error:
+        pytest.skip(f"no Apache Kafka: {error}")
+
+
+@pytest.fixture(scope="session", params=["Apache Kafka", "librdkafka's mock"])
+def any_kafka(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The address of a server without authentication. Its topics are to have 4 partitions."""
+    if request.param == "Apache Kafka":
+        yield request.getfixturevalue("kafka").plaintext
+    else:
+        with mock_kafka() as address:
+            yield address
+
+
+@pytest.fixture
+async def topic(any_kafka: str, request: pytest.FixtureRequest) -> str:
+    """A topic of `any_kafka` that is empty."""
+    name = f"topic-{next(_numbers)}"
+    if "mock" in request.node.callspec.params["any_kafka"]:
+        await name_topic(any_kafka, name)
+    else:
+        await make_topic(any_kafka, name, 4)
+    return name
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[rabbitmq_server.RabbitMq]:
+    """RabbitMQ, for the whole run."""
+    try:
+        with rabbitmq_server.rabbitmq(tmp_path_factory.mktemp("rabbitmq")) as running:
+            yield running
+    except rabbitmq_server.Absent as error:
+        pytest.skip(f"no RabbitMQ: {error}")
 
 
 _numbers = itertools.count()

@@ -23,6 +23,8 @@ _DURATION = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>ms|s|m|h|d)?")
 _SIZE = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>[KMGT]?B)?")
 _BYTES = {"B": 1, "KB": 1024, "MB": 1024**2, "GB": 1024**3, "TB": 1024**4}
 _SERVICE = re.compile(r"\*|[a-z0-9-]+")
+_HOST_PORT = r"(?:[^\s,/:]+|\[[0-9A-Fa-f:]+\]):\d{1,5}"
+_BROKERS = {"kafka": re.compile(f"{_HOST_PORT}(?:,{_HOST_PORT})*"), "mq": re.compile(rf"[a-z+]+://{_HOST_PORT}")}
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -92,6 +94,10 @@ class ServeOptions:
     """For each account in each region: of functions, their versions and layers, zipped."""
     endpoints: Mapping[str, str] = field(default_factory=dict)
     """URL by AWS service, for functions; packages come from `s3`. `*` stands for those not named."""
+    brokers: Mapping[str, str] = field(default_factory=dict)
+    """Where the brokers of event sources are, by their ARN."""
+    secrets: Mapping[str, Path] = field(default_factory=dict)
+    """Files that hold the secrets of event sources, by the secret's name or ARN."""
     runtime_fallback: RuntimeFallback = RuntimeFallback.NONE
     isolation: Isolation = Isolation.AUTO
     user: str | None = None
@@ -164,6 +170,32 @@ def parse_endpoints(pairs: Iterable[str]) -> Mapping[str, str]:
             raise InvalidConfiguration(f"--endpoint {service} must be an http or https URL, found {url!r}")
         endpoints[service] = url
     return endpoints
+
+
+def parse_brokers(pairs: Iterable[str]) -> Mapping[str, str]:
+    """`ARN=ADDRESS` pairs as a mapping: `HOST:PORT` once or more of a Kafka cluster, a URL of an Amazon MQ broker."""
+    brokers: dict[str, str] = {}
+    for pair in pairs:
+        arn, _, address = pair.partition("=")
+        form = _BROKERS.get(arn.split(":")[2] if arn.count(":") > 4 else "")
+        if form is None or not form.fullmatch(address):
+            raise InvalidConfiguration(
+                "--broker must be ARN=HOST:PORT,HOST:PORT of an MSK cluster, or ARN=amqp://HOST:PORT of an Amazon MQ "
+                f"broker; found {pair!r}"
+            )
+        brokers[arn] = address
+    return brokers
+
+
+def parse_secrets(pairs: Iterable[str]) -> Mapping[str, Path]:
+    """`NAME=FILE` pairs as a mapping."""
+    secrets: dict[str, Path] = {}
+    for pair in pairs:
+        name, _, file = pair.partition("=")
+        if not name or not file:
+            raise InvalidConfiguration(f"--secret must be NAME=FILE, e.g. kafka-login=kafka.json; found {pair!r}")
+        secrets[name] = Path(file).absolute()
+    return secrets
 
 
 def is_loopback(host: str) -> bool:

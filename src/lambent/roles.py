@@ -19,12 +19,16 @@ import uvloop
 from lambent import privileges
 from lambent.adapters.files import lock
 from lambent.adapters.files.blobs import FileBlobs
-from lambent.adapters.http.aws_services import Signer
+from lambent.adapters.http.aws_services import AwsServices, Signer
 from lambent.adapters.http.code_source import S3CodeSource
 from lambent.adapters.http.event_sources import HttpEventSources
+from lambent.adapters.http.secrets import Secrets
 from lambent.adapters.http.targets import HttpTargets
 from lambent.adapters.memory.ownership import LocalOwnership
+from lambent.adapters.sources.brokers import Brokers
+from lambent.adapters.sources.by_kind import SourcesByKind
 from lambent.adapters.sources.http_sources import HttpSources
+from lambent.adapters.sources.kafka_targets import KafkaTargets
 from lambent.adapters.sqlite.event_queue import SqliteEventQueue
 from lambent.adapters.sqlite.log_store import SqliteLogStore
 from lambent.adapters.sqlite.store import SqliteStore
@@ -236,7 +240,8 @@ class _Host:
             await self._control(store, blobs, worker, local_api, identity, manager.allocation, stack)
         )
         invoker = Invoker(resolver, manager)
-        events = await self._events(queue, store, invoker, stack)
+        brokers = await self._brokers(stack)
+        events = await self._events(queue, store, invoker, brokers, stack)
         local_api.serve_signed("events", EventsApi(events, identity.authenticator).answer)
         gateway = Gateway(
             authenticator=identity.authenticator,
@@ -257,7 +262,7 @@ class _Host:
         limits = Limits(
             body_bytes=2 * REQUEST_BYTES
         )  # the gateway refuses in AWS's words what is only a little too large
-        pollers = await self._pollers(store, queue, invoker, stack)
+        pollers = await self._pollers(store, queue, invoker, brokers, stack)
         server = await stack.enter_async_context(Server(gateway.handle, limits=limits, name="frontend"))
         return server, (server.drain, events.drain, pollers.drain)
 
@@ -326,15 +331,20 @@ class _Host:
             worker.expect(version)
         return resolver
 
+    async def _brokers(self, stack: AsyncExitStack) -> Brokers:
+        services = AwsServices(self._options.endpoints, _operators_signature())
+        secrets_manager = await stack.enter_async_context(services)
+        return Brokers(self._options.brokers, Secrets(self._options.secrets, secrets_manager))
+
     async def _events(
-        self, queue: SqliteEventQueue, store: SqliteStore, invoker: Invoker, stack: AsyncExitStack
+        self, queue: SqliteEventQueue, store: SqliteStore, invoker: Invoker, brokers: Brokers, stack: AsyncExitStack
     ) -> Events:
         targets = await stack.enter_async_context(HttpTargets(self._options.endpoints, _operators_signature()))
         events = Events(
             queue,
             store,
             invoker,
-            targets,
+            KafkaTargets(store, brokers, others=targets),
             concurrency=self._options.account_concurrency,
             new_request_id=new_request_id,
             is_host_busy=_is_host_busy,
@@ -342,12 +352,12 @@ class _Host:
         return await stack.enter_async_context(events)
 
     async def _pollers(
-        self, store: SqliteStore, queue: SqliteEventQueue, invoker: Invoker, stack: AsyncExitStack
+        self, store: SqliteStore, queue: SqliteEventQueue, invoker: Invoker, brokers: Brokers, stack: AsyncExitStack
     ) -> Pollers:
-        sources = await stack.enter_async_context(HttpSources(self._options.endpoints, store, _operators_signature()))
+        services = await stack.enter_async_context(HttpSources(self._options.endpoints, store, _operators_signature()))
         around = Surroundings(
             store=store,
-            sources=sources,
+            sources=SourcesByKind(services, brokers),
             ownership=LocalOwnership(),
             outcomes=queue,
             invoke=invoker.invoke,

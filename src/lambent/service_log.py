@@ -32,3 +32,5 @@ def start_service_log(level: int = logging.INFO) -> None:
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=level, handlers=[handler], force=True)
     logging.getLogger("asyncio").setLevel(logging.WARNING)
+    for client in ("aiokafka", "aiormq"):
+        logging.getLogger(client).setLevel(logging.CRITICAL)  # what goes wrong there, whoever calls them tells

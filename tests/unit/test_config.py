@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from lambent.config import (
@@ -9,9 +11,11 @@ from lambent.config import (
     InvalidConfiguration,
     Isolation,
     ServeOptions,
+    parse_brokers,
     parse_duration_s,
     parse_endpoints,
     parse_listen,
+    parse_secrets,
     parse_size_bytes,
 )
 
@@ -68,6 +72,29 @@ def test_endpoints_are_read_by_service() -> None:
 def test_an_endpoint_that_would_be_ignored_is_refused(pair: str) -> None:
     with pytest.raises(InvalidConfiguration, match="--endpoint"):
         parse_endpoints([pair])
+
+
+CLUSTER = "arn:aws:kafka:us-east-1:000000000000:cluster/orders/1"
+BROKER = "arn:aws:mq:us-east-1:000000000000:broker:orders:b-1"
+
+
+def test_brokers_are_read_by_arn() -> None:
+    addresses = {CLUSTER: "kafka-1:9092,[::1]:9093", BROKER: "amqps://127.0.0.1:5671"}
+    assert parse_brokers(f"{arn}={address}" for arn, address in addresses.items()) == addresses
+
+
+@pytest.mark.parametrize(
+    "pair", [CLUSTER, f"{CLUSTER}=", f"{CLUSTER}=kafka-1", f"{CLUSTER}=amqp://x:1", f"{BROKER}=x:1", "kafka-1:9092"]
+)
+def test_a_broker_that_would_be_ignored_is_refused(pair: str) -> None:
+    with pytest.raises(InvalidConfiguration, match="--broker"):
+        parse_brokers([pair])
+
+
+def test_secrets_are_files_by_name() -> None:
+    assert parse_secrets(["login=/run/secrets/kafka.json"]) == {"login": Path("/run/secrets/kafka.json")}
+    with pytest.raises(InvalidConfiguration, match="--secret"):
+        parse_secrets(["login"])
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])

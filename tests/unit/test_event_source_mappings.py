@@ -512,3 +512,10 @@ async def test_a_mapping_is_tagged_at_creation_and_later(world: World) -> None:
     for other in (arn.replace("eu-west-1", "us-east-1"), arn + "0"):
         with pytest.raises(ResourceNotFound):
             await world.call("ListTags", Resource=other)
+
+
+async def test_what_failed_does_not_go_to_a_topic_that_is_read(world: World) -> None:
+    (topic,) = SELF_MANAGED["Topics"]
+    destination = {"OnFailure": {"Destination": f"kafka://{topic}"}}
+    with pytest.raises(InvalidParameterValue, match="must not be a topic that the mapping itself reads"):
+        await create(world, **SELF_MANAGED, DestinationConfig=destination)

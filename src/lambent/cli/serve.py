@@ -18,9 +18,11 @@ from lambent.config import (
     KeepAlive,
     RuntimeFallback,
     ServeOptions,
+    parse_brokers,
     parse_duration_s,
     parse_endpoints,
     parse_listen,
+    parse_secrets,
     parse_size_bytes,
 )
 from lambent.model.limits import ACCOUNT_CONCURRENCY
@@ -40,6 +42,8 @@ def serve(
     account_concurrency: int = ACCOUNT_CONCURRENCY,
     code_storage: str = "75GB",
     endpoint: Annotated[list[str] | None, Parameter(negative=())] = None,
+    broker: Annotated[list[str] | None, Parameter(negative=())] = None,
+    secret: Annotated[list[str] | None, Parameter(negative=())] = None,
     runtime_fallback: RuntimeFallback = RuntimeFallback.NONE,
     isolation: Isolation = Isolation.AUTO,
     user: str | None = None,
@@ -75,6 +79,12 @@ def serve(
     endpoint:
         SERVICE=URL of an AWS-compatible service, e.g. s3=http://127.0.0.1:9000, or '*'=URL for all not named: functions
         call them, packages come from s3, outcomes of asynchronous invokes go to sqs, sns, events and s3. Repeatable.
+    broker:
+        ARN=HOST:PORT,... of an MSK cluster, or ARN=amqp://HOST:PORT of an Amazon MQ broker of RabbitMQ: where it is
+        that event source mappings name by its ARN. Repeatable.
+    secret:
+        NAME=FILE of a secret that event source mappings name in their SourceAccessConfigurations, as JSON, e.g.
+        kafka-login=kafka.json; all others are asked of `--endpoint secretsmanager=URL`. Repeatable.
     runtime_fallback:
         What runs a function whose interpreter is not on this host: `none`, or the `nearest` version of the language.
     isolation:
@@ -97,6 +107,8 @@ def serve(
         account_concurrency=account_concurrency,
         code_storage_bytes=parse_size_bytes(code_storage),
         endpoints=parse_endpoints(endpoint or ()),
+        brokers=parse_brokers(broker or ()),
+        secrets=parse_secrets(secret or ()),
         runtime_fallback=runtime_fallback,
         isolation=isolation,
         user=user,

@@ -65,6 +65,8 @@ def check_whole(mapping: EventSourceMapping, rules: KindRules) -> None:
         raise InvalidParameterValue(
             f"MaximumRecordAgeInSeconds is {age_s}; it must be -1 or at least {RECORD_AGE_S_MINIMUM}."
         )
+    if mapping.on_failure in [f"kafka://{topic}" for topic in mapping.topics]:
+        raise InvalidParameterValue("The on-failure destination must not be a topic that the mapping itself reads.")
     _check_filters(mapping)
 
 

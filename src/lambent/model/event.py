@@ -61,7 +61,7 @@ class Message:
     """What is sent to one target. Its body lies beside it, as a waiting event's payload does."""
 
     target: str
-    """ARN of an SQS queue, an SNS topic, a function, an EventBridge bus or an S3 bucket."""
+    """ARN of an SQS queue, an SNS topic, a function, an EventBridge bus or an S3 bucket, or `kafka://TOPIC`."""
     trace_id: str
     """Empty where nothing has run that had one."""
     attributes: Mapping[str, tuple[str, str]] = field(default_factory=dict)
@@ -71,6 +71,8 @@ class Message:
     resources: tuple[str, ...] = ()
     object_key: str | None = None
     """For S3: the same for every attempt, so that a second one overwrites the first."""
+    cluster_of: str | None = None
+    """For a topic of Kafka: the key of the mapping that reads from the cluster in which it lies."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lambent.model.event import Condition
-from lambent.model.event_source_mapping import EventSourceMapping
+from lambent.model.event_source_mapping import EventSourceMapping, SourceKind
 from lambent.model.invocation import InvokeResult
 from lambent.model.source_record import SourceRecord
 from lambent.pollers.backoff import FUNCTION, THROTTLED
@@ -30,12 +30,19 @@ class RunPolicy:
     bisects: bool = False
 
 
+_KAFKA = (SourceKind.MSK, SourceKind.SELF_MANAGED_KAFKA)
+_KAFKA_RETRY_ATTEMPTS = 10
+"""Where Kafka's records have a destination and no bound of their own; AWS does so, to have anything to send there."""
+
+
 def run_policy(mapping: EventSourceMapping, retention_s: float | None) -> RunPolicy:
     """What the mapping says; a record that its stream has forgotten by itself is too old at any rate."""
     ages = [float(age) for age in (mapping.maximum_record_age_s, retention_s) if age is not None and age >= 0]
     attempts = mapping.maximum_retry_attempts
+    if attempts is None or attempts < 0:
+        attempts = _KAFKA_RETRY_ATTEMPTS if mapping.kind in _KAFKA and mapping.on_failure else None
     return RunPolicy(
-        maximum_retry_attempts=None if attempts is None or attempts < 0 else attempts,
+        maximum_retry_attempts=attempts,
         maximum_age_s=min(ages, default=None),
         bisects=bool(mapping.bisects_on_error),
     )

@@ -15,7 +15,12 @@ from lambent.model.event_source_mapping import EventSourceMapping, SourceKind
 from lambent.model.invocation import RequestId
 from lambent.pollers.batch_run import GiveUp, Records
 
-_BATCH_INFO = {SourceKind.KINESIS: "KinesisBatchInfo", SourceKind.DYNAMODB: "DDBStreamBatchInfo"}
+_BATCH_INFO = {
+    SourceKind.KINESIS: "KinesisBatchInfo",
+    SourceKind.DYNAMODB: "DDBStreamBatchInfo",
+    SourceKind.MSK: "KafkaBatchInfo",
+    SourceKind.SELF_MANAGED_KAFKA: "KafkaBatchInfo",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,14 +39,16 @@ class FailedBatch:
 
 
 def outcome(batch: FailedBatch, destination: str) -> tuple[OutcomeHead, bytes]:
-    """The message to the destination, and its body; only a bucket gets the event itself as well."""
+    """The message to the destination, and its body; only a bucket and a Kafka topic get the event itself as well."""
     mapping, result = batch.mapping, batch.step.result
     message = Message(
         target=destination,
         trace_id=(result.trace_id if result else None) or "",
         object_key=f"aws/lambda/{mapping.uuid}/{batch.shard}/{_utc(batch.at_s):%Y/%m/%d/%Y-%m-%dT%H.%M.%S}-"
         f"{batch.object_id}",
+        cluster_of=mapping.key if destination.startswith("kafka://") else None,
     )
+    has_payload = message.cluster_of is not None or destination.split(":")[2] == "s3"
     head = OutcomeHead(
         request_id=batch.request_id,
         function=mapping.function,
@@ -49,7 +56,7 @@ def outcome(batch: FailedBatch, destination: str) -> tuple[OutcomeHead, bytes]:
         condition=batch.step.condition,
         message=message,
     )
-    return head, msgspec.json.encode(_record(batch, has_payload=destination.split(":")[2:3] == ["s3"]))
+    return head, msgspec.json.encode(_record(batch, has_payload=has_payload))
 
 
 def _record(batch: FailedBatch, *, has_payload: bool) -> dict[str, object]:
@@ -68,7 +75,8 @@ def _record(batch: FailedBatch, *, has_payload: bool) -> dict[str, object]:
             context["functionError"] = step.result.function_error
         members["responseContext"] = context
     members |= {"version": "1.0", "timestamp": _iso(batch.at_s)}
-    members[_BATCH_INFO[batch.mapping.kind]] = _stream_info(batch, step.records)
+    info = _kafka_info if batch.mapping.topics else _stream_info
+    members[_BATCH_INFO[batch.mapping.kind]] = info(batch, step.records)
     return members | ({"payload": batch.payload.decode()} if has_payload else {})
 
 
@@ -82,6 +90,29 @@ def _stream_info(batch: FailedBatch, records: Records) -> dict[str, object]:
         "approximateArrivalOfLastRecord": _iso(last.arrived_s or 0),
         "batchSize": len(records),
         "streamArn": batch.mapping.source_arn,
+    }
+
+
+class _KafkaEvent(msgspec.Struct, rename="camel"):
+    bootstrap_servers: str = ""
+
+
+def _kafka_info(batch: FailedBatch, records: Records) -> dict[str, object]:
+    """https://docs.aws.amazon.com/lambda/latest/dg/kafka-on-failure.html"""
+    first, last, source_arn = records[0], records[-1], batch.mapping.source_arn
+    return {
+        "batchSize": len(records),
+        **({"eventSourceArn": source_arn} if source_arn else {}),
+        "bootstrapServers": msgspec.json.decode(batch.payload, type=_KafkaEvent).bootstrap_servers,
+        "payloadSize": len(batch.payload),
+        "recordsInfo": {
+            batch.shard: {
+                "firstRecordOffset": first.id,
+                "lastRecordOffset": last.id,
+                "firstRecordTimestamp": _iso(first.arrived_s or 0),
+                "lastRecordTimestamp": _iso(last.arrived_s or 0),
+            }
+        },
     }
 
 

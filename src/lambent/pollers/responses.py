@@ -5,7 +5,7 @@ https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html#ser
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 import msgspec
 
@@ -14,8 +14,26 @@ from lambent.model.limits import TUMBLING_STATE_BYTES
 _decode = msgspec.json.Decoder().decode
 
 
-def failed_ids(payload: bytes, given: Collection[str]) -> frozenset[str] | None:
-    """Which of the records that it was `given` a function reports in batchItemFailures.
+def text(identifier: object) -> str | None:
+    return identifier if isinstance(identifier, str) else None
+
+
+def offset_in(shard: str) -> Callable[[object], str | None]:
+    """Kafka's records are named by partition and offset: `{"partition": "orders-3", "offset": 15}`."""
+
+    def offset(identifier: object) -> str | None:
+        if not isinstance(identifier, dict) or identifier.get("partition") != shard:
+            return None
+        number = identifier.get("offset")
+        return str(number) if isinstance(number, int | str) else None
+
+    return offset
+
+
+def failed_ids(
+    payload: bytes, given: Collection[str], id_of: Callable[[object], str | None] = text
+) -> frozenset[str] | None:
+    """Which of the records that it was `given` a function reports in batchItemFailures; `id_of` reads itemIdentifier.
 
     None: what it says is not to be understood, or of no record that it was given, and so all have failed.
     """
@@ -32,8 +50,9 @@ def failed_ids(payload: bytes, given: Collection[str]) -> frozenset[str] | None:
         return frozenset()
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
         return None
-    reported = [item.get("itemIdentifier") for item in items]
-    return frozenset(reported) if all(isinstance(id, str) and id in given for id in reported) else None
+    reported = [id_of(item.get("itemIdentifier")) for item in items]
+    known = frozenset(id for id in reported if id is not None and id in given)
+    return known if len(known) == len(set(reported)) else None
 
 
 def window_state(payload: bytes) -> msgspec.Raw | None:

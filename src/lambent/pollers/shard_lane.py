@@ -23,7 +23,7 @@ from lambent.pollers.batch_run import BatchRun, GiveUp, Invoke, Records, RunPoli
 from lambent.pollers.batching import Batcher, window_s
 from lambent.pollers.calls import Caller, Failed, Refused, Succeeded
 from lambent.pollers.failed_batches import FailedBatch, outcome
-from lambent.pollers.responses import failed_ids, is_state_too_large, window_state
+from lambent.pollers.responses import failed_ids, is_state_too_large, offset_in, text, window_state
 from lambent.pollers.results import Results
 from lambent.pollers.stopping import Stopping
 from lambent.pollers.tumbling import TumblingWindow
@@ -78,6 +78,7 @@ class ShardLane:
         self._read_until_s = 0.0
         self._is_closed = False
         self._request_id = RequestId("")
+        self._id_of = offset_in(shard) if mapping.topics else text
 
     @property
     def checkpoint(self) -> LaneCheckpoint:
@@ -166,7 +167,7 @@ class ShardLane:
         state = window_state(result.payload) if self._window is not None else None
         failed: frozenset[str] | None = frozenset()
         if self._work.mapping.reports_batch_item_failures:
-            failed = failed_ids(result.payload, {record.id for record in records})
+            failed = failed_ids(result.payload, {record.id for record in records}, self._id_of)
         if failed is None or (self._window is not None and state is None):
             self._failed(run, result)
             return

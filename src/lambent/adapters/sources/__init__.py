@@ -1,1 +1,1 @@
-"""Drivers of event sources: one module per kind, chosen by `HttpSources`."""
+"""Drivers of event sources: one module per kind, chosen by `SourcesByKind`."""

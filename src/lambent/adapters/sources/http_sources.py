@@ -1,4 +1,4 @@
-"""The sources of mappings, by their kind, at the endpoints that the operator has given."""
+"""AWS's services as event sources, at the endpoints that the operator has given."""
 
 from __future__ import annotations
 
@@ -15,12 +15,15 @@ from lambent.adapters.sources.kinesis import KinesisStream
 from lambent.adapters.sources.sqs import SqsQueue
 from lambent.model.event_source_mapping import EventSourceMapping, SourceKind
 from lambent.model.function import FunctionVersion
-from lambent.ports.sources import QueueSource, SourceUnavailable, StreamSource
+from lambent.ports.sources import QueueSource, StreamSource
 from lambent.ports.store import Store
 
 
 class HttpSources:
-    """Implements `lambent.ports.sources.Sources`. Without a `sign` requests go out unsigned."""
+    """Implements `lambent.ports.sources.Sources` for SQS, Kinesis and DynamoDB streams.
+
+    Without a `sign` requests go out unsigned.
+    """
 
     def __init__(self, endpoints: Mapping[str, str], store: Store, sign: Signer | None = None) -> None:
         self._services = AwsServices(endpoints, sign)
@@ -37,8 +40,6 @@ class HttpSources:
 
     @asynccontextmanager
     async def queue(self, mapping: EventSourceMapping, version: FunctionVersion) -> AsyncIterator[QueueSource]:
-        if mapping.kind not in (SourceKind.SQS, SourceKind.SQS_FIFO):
-            raise _not_read(mapping)
         queue = SqsQueue(self._source(mapping, SQS))
         await queue.check()
         yield queue
@@ -49,10 +50,8 @@ class HttpSources:
         stream: KinesisStream | DynamoDbStream
         if mapping.kind is SourceKind.KINESIS:
             stream = KinesisStream(self._source(mapping, KINESIS), checkpoints, version.role)
-        elif mapping.kind is SourceKind.DYNAMODB:
-            stream = DynamoDbStream(self._source(mapping, DYNAMODB_STREAMS), checkpoints)
         else:
-            raise _not_read(mapping)
+            stream = DynamoDbStream(self._source(mapping, DYNAMODB_STREAMS), checkpoints)
         await stream.check()
         yield stream
 
@@ -61,7 +60,3 @@ class HttpSources:
 
     def _source(self, mapping: EventSourceMapping, protocol: JsonProtocol) -> AwsSource:
         return AwsSource(self._services, mapping.source_arn or "", protocol)
-
-
-def _not_read(mapping: EventSourceMapping) -> SourceUnavailable:
-    return SourceUnavailable(f"Lambent does not read {mapping.kind} yet: no record reaches the function")

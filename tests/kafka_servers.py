@@ -1,0 +1,224 @@
+"""Kafka for tests: Apache's own where there are Java and Maven, and librdkafka's mock cluster everywhere."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+from certificates import Certificates
+
+VERSION = "4.1.0"
+USER, PASSWORD = "reader", "secret-of-the-reader"
+STORE_PASSWORD = "changeit"
+_CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "lambent-tests" / f"kafka-{VERSION}"
+_CLUSTER_ID = "4L6g3nShT-eMCtK--X86sw"
+_POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>
+<groupId>lambent</groupId><artifactId>kafka-for-tests</artifactId><version>1</version>
+<dependencies><dependency>
+<groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>{VERSION}</version>
+</dependency></dependencies></project>
+"""
+
+
+class Absent(Exception):
+    """It cannot be had on this host; the message says why."""
+
+
+@dataclass(slots=True)
+class ApacheKafka:
+    """A broker of its own on loopback, one listener for each way to speak to it."""
+
+    plaintext: str
+    sasl_plaintext: str
+    sasl_tls: str
+    client_tls: str
+    certificates: Certificates
+    _command: list[str]
+    _log: Path
+    _process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with self._log.open("ab") as output:
+            self._process = subprocess.Popen(self._command, stdout=output, stderr=output, stdin=subprocess.DEVNULL)
+        host, _, port = self.client_tls.rpartition(":")
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and self._process.poll() is None:
+            try:
+                socket.create_connection((host, int(port)), 1).close()
+                return
+            except OSError:
+                time.sleep(0.05)
+        self.stop()
+        raise Absent(f"Apache Kafka did not start:\n{self._log.read_text()[-2000:]}")
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """It holds its connections and says nothing."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+
+@contextmanager
+def apache_kafka(directory: Path) -> Iterator[ApacheKafka]:
+    """Raises Absent."""
+    java = shutil.which("java")
+    if java is None:
+        raise Absent("there is no java")
+    jars = _jars()
+    directory.mkdir(parents=True, exist_ok=True)
+    certificates = Certificates.make(directory / "certificates")
+    ports = _free_ports(5)
+    plaintext, sasl_plaintext, sasl_tls, client_tls = (f"127.0.0.1:{port}" for port in ports[:4])
+    properties = directory / "server.properties"
+    properties.write_text(_properties(directory, ports, certificates))
+    classes = ["-cp", f"{jars}/*"]
+    scram = [f"SCRAM-SHA-{bits}=[name={USER},password={PASSWORD}]" for bits in (256, 512)]
+    formatting = [java, *classes, "kafka.tools.StorageTool", "format", "-t", _CLUSTER_ID, "-c", str(properties)]
+    subprocess.run(
+        [*formatting, *(word for one in scram for word in ("--add-scram", one))], check=True, capture_output=True
+    )
+    small = ["-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
+    command = [java, *small, *classes, "kafka.Kafka", str(properties)]
+    kafka = ApacheKafka(plaintext, sasl_plaintext, sasl_tls, client_tls, certificates, command, directory / "kafka.log")
+    kafka.start()
+    try:
+        yield kafka
+    finally:
+        kafka.stop()
+
+
+def _jars() -> Path:
+    jars = _CACHE / "jars"
+    if jars.is_dir():
+        return jars
+    maven = shutil.which("mvn")
+    if maven is None:
+        raise Absent("there is no mvn to get Apache Kafka with")
+    _CACHE.mkdir(parents=True, exist_ok=True)
+    (_CACHE / "pom.xml").write_text(_POM)
+    target = _CACHE / f"jars.{os.getpid()}"
+    command = [maven, "-q", "-B", "dependency:copy-dependencies", f"-DoutputDirectory={target}"]
+    done = subprocess.run(command, cwd=_CACHE, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=300)
+    if done.returncode:
+        shutil.rmtree(target, ignore_errors=True)
+        raise Absent(f"mvn could not get Apache Kafka: {done.stdout[-300:]}")
+    target.rename(jars)
+    return jars
+
+
+def _properties(directory: Path, ports: list[int], certificates: Certificates) -> str:
+    names = ("PLAIN", "LOGIN", "LOGINTLS", "TLS", "CONTROLLER")
+    listeners = ",".join(f"{name}://127.0.0.1:{port}" for name, port in zip(names, ports, strict=True))
+    scram = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
+    plain = (
+        "org.apache.kafka.common.security.plain.PlainLoginModule required "
+        f'username="{USER}" password="{PASSWORD}" user_{USER}="{PASSWORD}";'
+    )
+    login = "\n".join(
+        f"listener.name.{name}.sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512\n"
+        f"listener.name.{name}.plain.sasl.jaas.config={plain}\n"
+        f"listener.name.{name}.scram-sha-256.sasl.jaas.config={scram}\n"
+        f"listener.name.{name}.scram-sha-512.sasl.jaas.config={scram}"
+        for name in ("login", "logintls")
+    )
+    return f"""
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:{ports[4]}
+listeners={listeners}
+listener.security.protocol.map=PLAIN:PLAINTEXT,LOGIN:SASL_PLAINTEXT,LOGINTLS:SASL_SSL,TLS:SSL,CONTROLLER:PLAINTEXT
+inter.broker.listener.name=PLAIN
+controller.listener.names=CONTROLLER
+log.dirs={directory}/logs
+num.partitions=1
+auto.create.topics.enable=false
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+group.initial.rebalance.delay.ms=0
+ssl.keystore.type=PEM
+ssl.keystore.location={certificates.server_store}
+ssl.truststore.type=PEM
+ssl.truststore.location={certificates.authority_file}
+listener.name.tls.ssl.client.auth=required
+{login}
+"""
+
+
+def _free_ports(count: int) -> list[int]:
+    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [probe.getsockname()[1] for probe in probes]
+    for probe in probes:
+        probe.close()
+    return ports
+
+
+@contextmanager
+def mock_kafka() -> Iterator[str]:
+    """The address of a broker inside this process; a topic that is named has 4 partitions."""
+    from confluent_kafka import Producer
+
+    keeper = Producer({"bootstrap.servers": "mock", "test.mock.num.brokers": 1, "log_level": 0})
+    broker = next(iter(keeper.list_topics(timeout=10).brokers.values()))
+    yield f"{broker.host}:{broker.port}"
+    del keeper
+
+
+async def make_topic(server: str, topic: str, partitions: int = 1) -> None:
+    """Return once each partition has a leader."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=server)
+    await admin.start()
+    try:
+        await admin.create_topics([NewTopic(topic, partitions, 1)])
+        async with asyncio.timeout(30):
+            while True:
+                (told,) = await admin.describe_topics([topic])
+                if len(told["partitions"]) == partitions and all(one["leader"] >= 0 for one in told["partitions"]):
+                    return
+                await asyncio.sleep(0.05)
+    finally:
+        await admin.close()
+
+
+async def name_topic(server: str, topic: str) -> None:
+    """Make it in a mock cluster."""
+    producer = AIOKafkaProducer(bootstrap_servers=server)
+    await producer.start()
+    try:
+        await producer.partitions_for(topic)
+    finally:
+        await producer.stop()
+
+
+async def put(server: str, topic: str, values: Sequence[bytes], *, partition: int = 0) -> None:
+    producer = AIOKafkaProducer(bootstrap_servers=server, linger_ms=5)
+    await producer.start()
+    try:
+        for sent in [await producer.send(topic, value, partition=partition) for value in values]:
+            await sent
+    finally:
+        await producer.stop()
