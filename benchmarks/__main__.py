@@ -20,9 +20,10 @@ import psutil
 
 from benchmarks import control as control_plane
 from benchmarks import events as events_story
-from benchmarks import floor_fork, floor_loop, keep_alive, lambent, peer_rie, sandbox_rate, streams
+from benchmarks import floor_fork, floor_loop, floor_node, keep_alive, lambent, peer_rie, sandbox_rate, streams
 from benchmarks.load import Measured
 from lambent.testing.service import running_service
+from lambent.worker.runtimes import discover
 
 Row = dict[str, object]
 
@@ -80,6 +81,35 @@ def cold(server: lambent.Target, scale: float) -> list[Row]:
         rows[0]["RIE p50 ms"] = round(_at(peer_latencies, 0.5) * 1000, 2)
     except peer_rie.Unavailable as exc:
         rows[0]["RIE"] = str(exc)
+    return rows
+
+
+def node(server: lambent.Target, scale: float) -> list[Row]:
+    """Node.js, warm and cold from an interpreter that waits; beside it the start of an interpreter, in no sandbox."""
+    found = next((one for one in discover() if one.language == "nodejs"), None)
+    if found is None:
+        return [{"what": "Node.js", "skipped": "no Node.js on this host"}]
+    settings = {"Runtime": found.runtime, "Handler": "index.handler"}
+    modules = {
+        "CommonJS": {"index.js": "exports.handler = async (event) => event;"},
+        "ES module": {"index.mjs": "export const handler = async (event) => event;"},
+    }
+    count = int(4000 * scale)
+    server.deploy("hello-node", modules["CommonJS"], MemorySize=1769, **settings)
+    measured = server.load("hello-node", connections=1, count=count, warmup=count // 2)
+    rows: list[Row] = [{"what": "warm invoke of Node.js", **_latency(measured), "failures": measured.failures}]
+    floor = floor_node.measure(found.executable, max(10, int(40 * scale)))
+    for kind, files in modules.items():
+        latencies = server.cold(f"cold-node-{kind[0]}", files, max(5, int(60 * scale)), pause_s=0.5, **settings)
+        rows.append(
+            {
+                "what": f"cold hello, Node.js, {kind}",
+                "p50 ms": round(_at(latencies, 0.5) * 1000, 2),
+                "p99 ms": round(_at(latencies, 0.99) * 1000, 2),
+                "least ms": round(latencies[0] * 1000, 2),
+                "node -e 0, p50 ms": round(_at(floor, 0.5) * 1000, 2),
+            }
+        )
     return rows
 
 
@@ -212,6 +242,7 @@ def events(server: lambent.Target, scale: float) -> list[Row]:
 STORIES: dict[str, Callable[[lambent.Target, float], list[Row]]] = {
     "warm": warm,
     "cold": cold,
+    "node": node,
     "sandboxes": sandboxes,
     "memory": memory,
     "burst": burst,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 import urllib.parse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,7 +51,7 @@ class Target:
     def client(self) -> Any:
         return self.service.client(access_key=self.credential.access_key_id, secret_key=self.credential.secret)
 
-    def deploy(self, name: str, code: str, **parameters: Any) -> None:
+    def deploy(self, name: str, code: str | Mapping[str, str], **parameters: Any) -> None:
         deploy(self.client, name, code, **parameters)
 
     @property
@@ -93,16 +93,27 @@ class Target:
             )
         )
 
-    def cold(self, prefix: str, code: str, count: int) -> list[float]:
-        """Seconds from request to answer of functions that were never invoked, sorted. All have the same code."""
+    def cold(
+        self, prefix: str, code: str | Mapping[str, str], count: int, *, pause_s: float = 0.0, **parameters: Any
+    ) -> list[float]:
+        """Seconds from request to answer of functions that were never invoked, sorted. All have the same code.
+
+        With a pause before each, what stands ready is made anew meanwhile; without, they also measure how fast.
+        """
         names = [f"{prefix}-{number}" for number in range(count)]
         for name in [f"{prefix}-first", *names]:
-            self.deploy(name, code)
+            self.deploy(name, code, **parameters)
         time.sleep(_SETTLE_S)  # what was started for the first of them is ready, as it is for every later one
         try:
-            return self.load(*names, connections=1, count=count).latencies_s
+            if not pause_s:
+                return self.load(*names, connections=1, count=count).latencies_s
+            return sorted(self._cold_after(pause_s, name) for name in names)
         finally:
             self.remove(f"{prefix}-first", *names)
+
+    def _cold_after(self, pause_s: float, name: str) -> float:
+        time.sleep(pause_s)
+        return self.load(name, connections=1, count=1).latencies_s[0]
 
     def remove(self, *names: str) -> None:
         """Delete functions and wait until their environments are gone."""

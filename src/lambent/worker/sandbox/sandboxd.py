@@ -198,7 +198,7 @@ class Sandboxd:
                 raise PlatformError("its predecessor of the same id has not ended yet")
             shelf = self._spares.get(shape)
             if shelf:
-                self._take(shelf.pop(), plan)
+                self._take(shelf.pop(0), plan)  # what has waited longest in it has surely started
             else:
                 self._make_now(shape, plan)
         except (StepFailed, PlatformError) as exc:
