@@ -2,7 +2,7 @@
 
 'use strict';
 
-const { isError, stackLines } = require('./log.cjs');
+const { documentOf, stackLines } = require('./thrown.cjs');
 
 const XRAY_CAUSE_BYTES = 64 * 1024;
 const FRAME = /^\s*at (?:(?<label>.+?) \()?(?:file:\/\/)?(?<path>.+?):(?<line>\d+)(?::\d+)?\)?$/;
@@ -43,21 +43,6 @@ class ErrorReport {
   }
 }
 
-/** What was thrown, if it is an error; an error that says it, if it is anything else. */
-function intoError(thrown) {
-  return isError(thrown) ? thrown : new Error(thrown);
-}
-
-function documentOf(thrown) {
-  try {
-    if (!isError(thrown)) return { errorType: typeof thrown, errorMessage: String(thrown), trace: [] };
-    const { name, message, stack } = thrown;
-    return { errorType: String(name), errorMessage: String(message), trace: stackLines({ stack }) };
-  } catch {
-    return { errorType: 'handled', errorMessage: 'What was thrown cannot be told in words.', trace: [] };
-  }
-}
-
 function xrayHeader(type, message, trace) {
   const stack = trace.map((line) => FRAME.exec(line)?.groups).filter(Boolean);
   const cause = {
@@ -78,4 +63,4 @@ function printable(text) {
   return text.replace(/[^\x20-\x7e]/g, '?');
 }
 
-module.exports = { ErrorReport, Fault, UnhandledRejection, intoError };
+module.exports = { ErrorReport, Fault, UnhandledRejection };

@@ -4,10 +4,11 @@
 
 const { finished } = require('node:stream/promises');
 
-const { Fault, ErrorReport, intoError } = require('./errors.cjs');
+const { ErrorReport, Fault } = require('./errors.cjs');
 const { takesCallbacks } = require('./handler.cjs');
 const { logError } = require('./log.cjs');
 const { openStream } = require('./streaming.cjs');
+const { intoError } = require('./thrown.cjs');
 
 const AsyncFunction = (async () => {}).constructor;
 

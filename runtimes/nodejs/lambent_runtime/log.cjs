@@ -7,6 +7,8 @@
 const fs = require('node:fs');
 const util = require('node:util');
 
+const { documentOf, isError, stackLines } = require('./thrown.cjs');
+
 const LEVELS = { trace: 'TRACE', debug: 'DEBUG', log: 'INFO', info: 'INFO', warn: 'WARN', error: 'ERROR', fatal: 'FATAL' };
 const RANKS = ['TRACE', 'DEBUG', 'INFO', 'WARN', 'ERROR', 'FATAL'];
 const STDOUT = 1;
@@ -53,10 +55,6 @@ function formatJson(level, values) {
   return JSON.stringify({ ...record, message: util.format(...values), ...(error && describe(error)) });
 }
 
-function isError(value) {
-  return value instanceof Error || util.types.isNativeError(value);
-}
-
 function describe(error) {
   return {
     errorType: error.constructor?.name ?? 'UnknownError',
@@ -70,17 +68,13 @@ function stringifyError(error) {
   try {
     return JSON.stringify(error, (_, value) => (isError(value) ? describeInText(value) : value));
   } catch {
-    return JSON.stringify({ errorType: error.name, errorMessage: error.message, stack: stackLines(error) });
+    const { errorType, errorMessage, trace } = documentOf(error);
+    return JSON.stringify({ errorType, errorMessage, stack: trace });
   }
 }
 
 function describeInText(error) {
   return { errorType: error.name, errorMessage: error.message, code: error.code, ...error, stack: stackLines(error) };
-}
-
-/** Without this client's own frames. */
-function stackLines({ stack }) {
-  return typeof stack === 'string' ? stack.split('\n').filter((line) => !line.includes(__dirname)) : [];
 }
 
 /** Newlines inside become carriage returns, as in AWS's own logs, so that it stays one event. */
@@ -100,4 +94,4 @@ function writeSome(data) {
   }
 }
 
-module.exports = { current, isError, logError, patchConsole, stackLines };
+module.exports = { current, logError, patchConsole };

@@ -9,6 +9,7 @@ const { STREAMS, loadHandler } = require('./handler.cjs');
 const { BufferedInvocation, StreamedInvocation } = require('./invocation.cjs');
 const log = require('./log.cjs');
 const { awslambda } = require('./streaming.cjs');
+const { intoError } = require('./thrown.cjs');
 
 const REJECTION_EXIT = 128;
 const EXCEPTION_EXIT = 129;
@@ -66,7 +67,7 @@ function takeCrashes(client) {
 }
 
 function crash(client, heading, error, exitCode) {
-  log.logError(heading, error);
+  log.logError(heading, intoError(error));
   const exit = () => process.exit(exitCode);
   if (!isServing) client.failForGood(null, new ErrorReport(error), exit);
   else if (current === null || current.isAnswered) exit();
