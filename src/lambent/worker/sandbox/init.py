@@ -90,10 +90,13 @@ def run(setup: Setup, ground: Ground | None, *, is_zygote: bool = False) -> Fork
         if setup.walls is not None and ground is not None:
             mount_namespace = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
             _drop_privileges(setup.walls, ground, has_forgone=is_zygote)
-        inner_wire.send(control, "Booted", mount_namespace, sandbox_id="")
-        if mount_namespace is not None:
-            os.close(mount_namespace)
-        Supervisor(setup, control, is_zygote=is_zygote).serve()
+        supervisor = Supervisor(setup, control, is_zygote=is_zygote)
+        tell = supervisor.conceive() if is_zygote else None
+        handed_over = [descriptor for descriptor in (mount_namespace, tell) if descriptor is not None]
+        inner_wire.send(control, "Booted", handed_over, sandbox_id="")
+        for descriptor in handed_over:
+            os.close(descriptor)
+        supervisor.serve()
     except Forked as forked:
         return forked.with_traceback(None)
     except StepFailed as failure:
@@ -254,26 +257,33 @@ class Supervisor:
         self._is_pid_1 = setup.walls is not None
         self._is_zygote = is_zygote
         self._embryo: tuple[int, int] | None = None
-        """A child that waits to be told, and where to tell it."""
+        """An interpreter that waits to be told, and where to tell it."""
         self._is_wanted = False
         """It is somebody's sandbox."""
         self._control = control
         self._names: dict[int, str] = {}
+        self._child_ended, wakeup = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, _take_note)
+        self._poll = select.poll()
+        self._poll.register(self._control, select.POLLIN)
+        self._poll.register(self._child_ended, select.POLLIN)
+
+    def conceive(self) -> int:
+        """Fork the child that will become a runtime. Returns where it waits to be told, which is not ours to do.
+
+        We sleep meanwhile: every page of memory that we touch from now on would have to be copied.
+        """
+        pid, tell = _conceive(self._output_fd)
+        self._names[pid] = inner_wire.FORKED
+        return tell
 
     def serve(self) -> None:
         """Until sandboxd closes its end; leaving PID 1 then kills all the rest."""
-        child_ended, wakeup = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, _take_note)
-        if self._is_zygote:
-            self._embryo = _conceive(self._output_fd)
-        poll = select.poll()
-        poll.register(self._control, select.POLLIN)
-        poll.register(child_ended, select.POLLIN)
         while True:
-            ready = {descriptor for descriptor, _ in poll.poll()}
-            if child_ended in ready:
-                os.read(child_ended, 4096)
+            ready = {descriptor for descriptor, _ in self._poll.poll()}
+            if self._child_ended in ready:
+                os.read(self._child_ended, 4096)
                 self._reap()
             if self._control.fileno() in ready and not self._obey():
                 if not self._is_pid_1:

@@ -21,6 +21,10 @@ far end of the pipe that is its standard output and error, for the interpreter m
 """
 
 
+FORKED = "runtime"
+"""The name of the process that a child of a zygote becomes."""
+
+
 class Mount(NamedTuple):
     """One mount yet to be made. `kind`: bind, overlay, image, tree, proc or mask."""
 
@@ -85,11 +89,9 @@ def read_setup(packet: bytes, descriptors: Sequence[int]) -> Setup:
     return Setup(walls, control, output, network_namespace, cgroup_procs, resource_limits)
 
 
-def send(wire: _socket.socket, kind: str, descriptor: Optional[int] = None, **fields: Any) -> None:  # noqa: UP045
+def send(wire: _socket.socket, kind: str, descriptors: Sequence[int] = (), **fields: Any) -> None:
     """Send one message, of a type and with the fields that `wire` knows. Any: whatever JSON holds."""
-    passengers = (
-        [] if descriptor is None else [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, array.array("i", [descriptor]))]
-    )
+    passengers = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
     wire.sendmsg([json.dumps({"type": kind, **fields}).encode()], passengers)
 
 

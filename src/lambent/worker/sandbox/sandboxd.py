@@ -280,8 +280,9 @@ class Sandboxd:
             self._selector.unregister(generation.control)
             return
         report, descriptors = received
-        if isinstance(report, wire.Booted) and not generation.is_assigned and descriptors:
-            generation.mount_namespace = descriptors.pop()
+        if isinstance(report, wire.Booted) and not generation.is_assigned:
+            generation.keep(descriptors)
+            descriptors = []
         for descriptor in descriptors:
             os.close(descriptor)
         self._pass_on(held, report)
@@ -291,6 +292,9 @@ class Sandboxd:
         match report:
             case wire.Booted() if held.slot.generation is not None and not held.slot.generation.is_assigned:
                 self._booted(held)
+            case wire.Exited(name=name) if held.slot.generation is not None and held.slot.generation.bury(name):
+                if held.plan is None:
+                    held.slot.kill()
             case wire.Exited(name=name, status=status):
                 self._tell(wire.Exited(sandbox_id=held.sandbox_id, name=name, status=status))
             case wire.Failed() if held.plan is None:

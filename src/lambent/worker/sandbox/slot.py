@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import msgspec
+
 from lambent.model.errors import PlatformError
 from lambent.model.limits import EPHEMERAL_STORAGE_MIB_MINIMUM, PROCESSES
 from lambent.worker.sandbox import init, inner_wire, kernel, process_tree, wire
@@ -105,10 +107,45 @@ class Generation:
     """It is a function's, whose code may run in it."""
     is_prewarmed: bool = False
     """An interpreter waits in it, or has become the function's."""
+    _tell: int | None = None
+    """Where PID 1's child waits to be told what it is."""
+    _is_bereft: bool = False
+    """That child had died when it was to be told, and its end has not been reported."""
+
+    def keep(self, descriptors: Sequence[int]) -> None:
+        """What PID 1 hands over when it stands."""
+        self.mount_namespace, self._tell, *_ = *descriptors, None, None
+
+    def quicken(self, process: inner_wire.Process) -> bool:
+        """Tell the child that waits what it is. False: the process is none for it, or it waits no more."""
+        if self._tell is None or process.name != inner_wire.FORKED or not process.is_forked:
+            return False
+        try:
+            os.write(self._tell, msgspec.json.encode(process))
+        except BrokenPipeError:  # it was killed from outside
+            self._is_bereft = True
+            return False
+        finally:
+            self.forget_embryo()
+        return True
+
+    def bury(self, name: str) -> bool:
+        """Whether the end of that process is the end of the child that waits, before it was anything."""
+        if name != inner_wire.FORKED or not (self._is_bereft or self._tell is not None):
+            return False
+        self._is_bereft = False
+        self.forget_embryo()
+        return True
 
     def close(self) -> None:
         self.control.close()
         self.forget_mount_namespace()
+        self.forget_embryo()
+
+    def forget_embryo(self) -> None:
+        if self._tell is not None:
+            os.close(self._tell)
+            self._tell = None
 
     def forget_mount_namespace(self) -> None:
         if self.mount_namespace is not None:
@@ -236,9 +273,11 @@ class Slot(ABC):
     def start(self, processes: Sequence[ProcessPlan], descriptors: Sequence[int] = ()) -> None:
         """Start processes. What becomes of them is told by the generation."""
         assert self.generation is not None
+        others = tuple(one for one in map(self._inner, processes) if not self.generation.quicken(one))
+        if processes and not others:
+            return
         with suppress(BrokenPipeError):  # dead, but not yet reaped
-            message = wire.Start(processes=tuple(map(self._inner, processes)))
-            wire.send(self.generation.control, message, descriptors)
+            wire.send(self.generation.control, wire.Start(processes=others), descriptors)
 
     def open_socket(self) -> socket.socket:
         """A TCP socket that can be connected to what listens inside."""
