@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from lambent.model.errors import FunctionError
@@ -70,6 +71,7 @@ def exec_wrapper(version: FunctionVersion) -> str | None:
     return (version.environment or {}).get("AWS_LAMBDA_EXEC_WRAPPER") or None
 
 
+@lru_cache(maxsize=1_024)
 def interpreter_argv(interpreter: Interpreter, memory_mib: int, node_options: str) -> tuple[str, ...]:
     """The command line of our own runtime client."""
     executable, *arguments = interpreter.argv_inside
