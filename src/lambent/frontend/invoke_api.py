@@ -182,7 +182,7 @@ def _payload(payload: bytes) -> bytes:
         _json.decode(payload)
         if not payload.isascii():
             payload.decode()  # the scan above does not look into strings
-    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise InvalidRequestContent(
             f"Could not parse request body into json: Could not parse payload into json: {exc}"
         ) from exc
@@ -200,7 +200,7 @@ def _client_context(encoded: str | None) -> str | None:
         decoded = b64decode(encoded, validate=True)
         _json.decode(decoded)
         return decoded.decode().replace("\r", " ").replace("\n", " ")
-    except (binascii.Error, msgspec.DecodeError, UnicodeDecodeError) as exc:
+    except (binascii.Error, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise InvalidRequestContent("Client context must be a valid Base64-encoded JSON object.") from exc
 
 

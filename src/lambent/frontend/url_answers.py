@@ -38,7 +38,7 @@ def answer_of(payload: bytes) -> UrlAnswer:
     """
     try:
         result = msgspec.json.decode(payload)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return UrlAnswer(status=200, headers=[_JSON], body=payload)
     if isinstance(result, dict) and "statusCode" in result:
         head = _head(result)
@@ -54,7 +54,7 @@ def prelude_of(document: bytes) -> UrlAnswer:
     """Status, headers and cookies ahead of a streamed body; each may be left out. Raises Malformed."""
     try:
         prelude = msgspec.json.decode(document)
-    except msgspec.DecodeError as exc:
+    except (msgspec.DecodeError, RecursionError) as exc:
         raise Malformed(f"the prelude of the stream is not JSON: {exc}") from exc
     if not isinstance(prelude, dict):
         raise Malformed("the prelude of the stream is not an object")

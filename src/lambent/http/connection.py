@@ -25,6 +25,13 @@ log = logging.getLogger(__name__)
 
 READ_BYTES = 256 * 1024
 """More than an event loop reads at once."""
+SLICE_BYTES = 8 * 1024
+"""What arrives is read in slices of this size, or of a body as much as is left of it. Otherwise the smallest requests,
+thousands in what an event loop reads at once, would all be held, and answered before anybody else is."""
+TURN_REQUESTS = 64
+"""With more requests than this read at a time, the next slice waits until everybody else has had a turn."""
+SMALL_BODY_BYTES = 64 * 1024
+"""Bodies up to this size are bounded by the number of connections, and not counted."""
 BACKLOG = 32
 """With this many requests waiting, reading stops."""
 PROGRESS_BYTES = 16 * 1024
@@ -45,6 +52,22 @@ class Refused(Exception):
         self.message = message
 
 
+class Room:
+    """What larger bodies hold, those of all connections of a server together."""
+
+    def __init__(self, size_bytes: int | None) -> None:
+        self._size_bytes = size_bytes
+        self._taken_bytes = 0
+
+    def take(self, size: int) -> bool:
+        """Take some, perhaps the last: whether there was enough left."""
+        self._taken_bytes += size
+        return self._size_bytes is None or self._taken_bytes <= self._size_bytes
+
+    def give_back(self, size: int) -> None:
+        self._taken_bytes -= size
+
+
 class _Deaf:
     """Takes the parser's place when nothing that arrives is of interest any more."""
 
@@ -59,12 +82,14 @@ class Connection(asyncio.Protocol):
         self,
         handler: Handler,
         limits: Limits,
+        room: Room,
         streams: Callable[[Exchange], bool] | None,
         on_made: Callable[[Connection], None],
         on_lost: Callable[[Connection], None],
     ) -> None:
         self._handler = handler
         self._limits = limits
+        self._room = room
         self._streams = streams
         self._on_made = on_made
         self._on_lost = on_lost
@@ -79,7 +104,12 @@ class Connection(asyncio.Protocol):
         self._reading: Exchange | None = None
         self._chunks: list[bytes] = []
         self._body_bytes = 0
+        self._body_length = 0
+        self._counted_bytes = 0
         self._awaits_continue = False
+        # What has arrived and waits for its turn to be parsed; meanwhile nothing more is read.
+        self._unread = b""
+        self._is_to_read_on = False
         # Those parsed: one being answered, others behind it, perhaps a refusal of what came last.
         self._active: Exchange | None = None
         self._waiting: deque[Exchange] = deque()
@@ -102,6 +132,37 @@ class Connection(asyncio.Protocol):
         self._on_made(self)
 
     def data_received(self, data: bytes) -> None:
+        if not self._unread and (len(data) <= SLICE_BYTES or len(data) <= self._left_of_body()):
+            self._feed(data)
+        else:
+            self._unread += data
+            self._transport.pause_reading()
+            self._read_slices()
+
+    def _read_slices(self) -> None:
+        requests = self._requests
+        while self._unread and not self._is_paused and not self._is_to_read_on:
+            size = max(SLICE_BYTES, self._left_of_body())
+            piece, self._unread = self._unread[:size], self._unread[size:]
+            self._feed(piece)
+            if self._requests - requests > TURN_REQUESTS:
+                self._read_on_later()
+        if not self._unread and not self._is_paused and not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def _left_of_body(self) -> int:
+        return self._body_length - self._body_bytes if self._reading is not None else 0
+
+    def _read_on_later(self) -> None:
+        if not self._is_to_read_on:
+            self._is_to_read_on = True
+            asyncio.get_running_loop().call_soon(self._read_on)
+
+    def _read_on(self) -> None:
+        self._is_to_read_on = False
+        self._read_slices()
+
+    def _feed(self, data: bytes) -> None:
         requests = self._requests
         try:
             self._parser.feed_data(data)
@@ -127,6 +188,8 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._is_closing = True
         self._parser = _Deaf()  # the parser and its callbacks refer to each other
+        self._unread = b""
+        self._give_back(self._counted_bytes)
         self._waiting.clear()
         if self._writable is not None:
             self._writable.set()
@@ -174,7 +237,7 @@ class Connection(asyncio.Protocol):
             return  # the parser now takes this request for its last one: see _read_on_without_upgrade
         exchange = Exchange(self, method, self._target, fields)
         self._fields = exchange.trailers
-        self._body_bytes = 0
+        self._body_bytes = self._body_length = 0
         if self._streams is not None and self._streams(exchange):
             exchange.body_reader = BodyReader(exchange.trailers, self._make_room)
         self._obey_headers(exchange, parser)
@@ -195,7 +258,19 @@ class Connection(asyncio.Protocol):
         elif self._body_bytes > self._limits.body_bytes:
             raise _body_too_large(self._limits)
         else:
+            if self._body_bytes > SMALL_BODY_BYTES:
+                was_small = self._body_bytes - len(data) <= SMALL_BODY_BYTES
+                self._count(self._body_bytes if was_small else len(data))
             self._chunks.append(data)
+
+    def _count(self, size: int) -> None:
+        self._counted_bytes += size
+        if not self._room.take(size):
+            raise Refused(503, "No more can be held than is held already; try again later")
+
+    def _give_back(self, size: int) -> None:
+        self._counted_bytes -= size
+        self._room.give_back(size)
 
     def on_message_complete(self) -> None:
         exchange = self._reading
@@ -222,7 +297,8 @@ class Connection(asyncio.Protocol):
                 elif name == b"connection":
                     names_connection = True
                 elif name == b"content-length":
-                    if int(value) > self._limits.body_bytes and exchange.body_reader is None:
+                    self._body_length = int(value)
+                    if self._body_length > self._limits.body_bytes and exchange.body_reader is None:
                         raise _body_too_large(self._limits)
                 elif value.lower() == b"100-continue":
                     self._awaits_continue = True
@@ -248,7 +324,7 @@ class Connection(asyncio.Protocol):
         first_line = b"%b %b HTTP/%b\r\n" % (parser.get_method(), self._target, parser.get_http_version().encode())
         fields = [field for field in self._fields if field[0] != b"upgrade"]
         self._parser = httptools.HttpRequestParser(self)
-        self.data_received(wire.head(first_line, fields, b"") + rest)
+        self._feed(wire.head(first_line, fields, b"") + rest)
 
     # Taking turns
 
@@ -307,7 +383,10 @@ class Connection(asyncio.Protocol):
         reader = self._reading.body_reader if self._reading is not None else None
         if self._is_paused and not self._backlog_is_full() and not (reader is not None and reader.is_full):
             self._is_paused = False
-            self._transport.resume_reading()
+            if self._unread:
+                self._read_on_later()
+            else:
+                self._transport.resume_reading()
 
     def _make_room(self) -> None:
         """Someone has read all there is of a body and waits for more."""
@@ -399,6 +478,8 @@ class Connection(asyncio.Protocol):
     def _settle(self, exchange: Exchange) -> None:
         """The answer is written: on with the next, or with the end."""
         self._active = None
+        if self._counted_bytes:
+            self._give_back(_counted(exchange))
         if exchange is self._reading and exchange.body_reader is not None:
             exchange.body_reader.discard()
         if not exchange.is_persistent:
@@ -411,8 +492,10 @@ class Connection(asyncio.Protocol):
         if self._is_closing:
             return
         self._parser = _Deaf()
+        self._unread = b""
         self._in_head = self._awaits_continue = False
         self._chunks = []
+        self._give_back(self._counted_bytes - sum(map(_counted, (self._active, *self._waiting))))
         reading, self._reading = self._reading, None
         last = self._waiting[-1] if self._waiting else self._active
         if reading is None and last is not None and not last.is_persistent:
@@ -454,11 +537,11 @@ class Connection(asyncio.Protocol):
     def _linger(self) -> None:
         self._is_closing = True
         self._parser = _Deaf()
+        self._unread = b""
         self._reading = None
         self._waiting.clear()
-        if self._is_paused:
-            self._is_paused = False
-            self._transport.resume_reading()
+        self._is_paused = False
+        self._transport.resume_reading()
         self._transport.write_eof()
 
     def abort(self) -> None:
@@ -501,6 +584,13 @@ class Connection(asyncio.Protocol):
             self._refuse(Refused(408, "The request did not arrive in time"))
         else:
             self._hang_up()
+
+
+def _counted(exchange: Exchange | None) -> int:
+    """What an exchange that was read to its end holds of the server's room."""
+    if exchange is None or exchange.body_reader is not None or len(exchange.body) <= SMALL_BODY_BYTES:
+        return 0
+    return len(exchange.body)
 
 
 def _is_chunked(exchange: Exchange) -> bool:

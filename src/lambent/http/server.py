@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from lambent.http.body import BodyReader
-from lambent.http.connection import LINGER_S, Connection
+from lambent.http.connection import LINGER_S, Connection, Room
 from lambent.http.exchange import BodyWriter, Exchange, Handler
 from lambent.http.limits import Limits
 
@@ -54,6 +54,7 @@ class Server:
         self._handler = handler
         self._limits = limits or Limits()
         self._streams = streams
+        self._room = Room(self._limits.bodies_bytes)
         self._listeners: list[Listener] = []
         self._connections: set[Connection] = set()
         self._is_empty = asyncio.Event()
@@ -108,11 +109,16 @@ class Server:
         return listener
 
     def _make_connection(self) -> Connection:
-        return Connection(self._handler, self._limits, self._streams, self._connection_made, self._connection_lost)
+        return Connection(
+            self._handler, self._limits, self._room, self._streams, self._connection_made, self._connection_lost
+        )
 
     def _connection_made(self, connection: Connection) -> None:
         self._connections.add(connection)
         self._is_empty.clear()
+        if self._limits.connections is not None and len(self._connections) > self._limits.connections:
+            connection.abort()
+            return
         if self.is_draining:
             connection.drain()
         if self._sweep is None:

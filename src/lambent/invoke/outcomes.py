@@ -77,7 +77,7 @@ def error_message(result: InvokeResult) -> str:
     """What a failed function's answer says: its `errorMessage`, else all of it."""
     try:
         answer = msgspec.json.decode(result.payload)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         answer = None
     message = answer.get("errorMessage") if isinstance(answer, dict) else None
     return _cut(message if isinstance(message, str) else result.payload.decode(errors="replace"))
@@ -128,7 +128,7 @@ def _as_json(payload: bytes) -> object:
     try:
         msgspec.json.decode(payload, type=msgspec.Raw)
         payload.decode()
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return payload.decode(errors="replace")
     return msgspec.Raw(payload)
 

@@ -101,7 +101,7 @@ def _severity(line: bytes) -> int:
         return _SEVERITY["FATAL"]
     try:
         found = _lines.decode(line)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return _SEVERITY["FATAL"]
     stamp = found.time if found.timestamp is None else found.timestamp
     if not isinstance(found.level, str) or not isinstance(stamp, str) or not _RFC_3339.fullmatch(stamp):

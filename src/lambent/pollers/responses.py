@@ -39,7 +39,7 @@ def failed_ids(
     """
     try:
         answer = _decode(payload) if payload.strip() else None
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     if answer is None:
         return frozenset()
@@ -60,7 +60,7 @@ def window_state(payload: bytes) -> msgspec.Raw | None:
     try:
         answer = msgspec.json.decode(payload, type=_Windowed)
         payload.decode()
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     return None if bytes(answer.state).strip() in (b"", b"null") else answer.state
 

@@ -192,7 +192,7 @@ def _send(exchange: Exchange, event: dict[str, Any]) -> None:
 def _registration(body: bytes) -> Registration:
     try:
         registration = msgspec.json.decode(body, type=Registration)
-    except msgspec.MsgspecError as exc:
+    except (msgspec.MsgspecError, RecursionError) as exc:
         raise ExtensionRefused("InvalidRequestFormat", str(exc)) from exc
     if registration.configuration_keys:
         text = "configurationKeys are deprecated; use environment variables instead"
@@ -209,7 +209,7 @@ def _error_message(body: bytes) -> str | None:
     """What an extension says of its error, if it says it as JSON."""
     try:
         document = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     message = document.get("errorMessage") if isinstance(document, dict) else None
     return message if isinstance(message, str) else None

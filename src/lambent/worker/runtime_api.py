@@ -41,7 +41,8 @@ class RuntimeApi:
 
     def __init__(self, environment: Environment) -> None:
         self._environment = environment
-        self._collecting: set[asyncio.Task[None]] = set()
+        self._collecting: dict[str, asyncio.Task[None]] = {}
+        """What is being read for whom: at most one, for each holds as much as a response may."""
 
     def handle(self, exchange: Exchange) -> None:
         if self._environment.state is State.RESPONDED and exchange.path == _NEXT:
@@ -93,10 +94,14 @@ class RuntimeApi:
         mode = (exchange.header(RESPONSE_MODE) or b"buffered").lower()
         if mode == b"streaming" and self._environment.streams_to_caller:
             self._environment.runtime_began_stream(exchange, reader)
+        elif request_id in self._collecting:
+            refuse(exchange, 403, "InvalidStateTransition", "Another response to this invocation is being sent")
         elif mode in (b"streaming", b"buffered"):
+            for stale in self._collecting.values():
+                stale.cancel()
             task = asyncio.get_running_loop().create_task(self._collect(exchange, reader, request_id))
-            self._collecting.add(task)
-            task.add_done_callback(self._collecting.discard)
+            self._collecting = {request_id: task}
+            task.add_done_callback(lambda _: self._collecting.pop(request_id, None))
         else:
             text = f"RequestId: {request_id} Error: Invalid function response mode"
             payload = failure_payload(INVALID_RESPONSE_MODE, text)

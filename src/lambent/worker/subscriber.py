@@ -167,6 +167,6 @@ def _text(line: bytes) -> str:
 
 def _object_or_text(line: bytes) -> object:
     if line.startswith(b"{"):
-        with suppress(msgspec.DecodeError):
+        with suppress(msgspec.DecodeError, RecursionError):
             return msgspec.json.decode(line)
     return _text(line)

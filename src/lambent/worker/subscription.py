@@ -77,7 +77,7 @@ def parse_subscription(api: Api, body: bytes) -> Subscription:
     """
     try:
         request = msgspec.json.decode(body, type=dict[str, Any])
-    except msgspec.MsgspecError as exc:
+    except (msgspec.MsgspecError, RecursionError) as exc:
         raise InvalidSubscription(f"the body must be a JSON object: {exc}") from exc
     return Subscription(
         api=api,

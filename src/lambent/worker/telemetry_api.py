@@ -21,6 +21,8 @@ from lambent.worker.subscriber import Subscriber
 from lambent.worker.subscription import Api, InvalidSubscription, Subscription, parse_subscription
 
 PATHS: Mapping[bytes, Api] = {b"/2022-07-01/telemetry": Api.TELEMETRY, b"/2020-08-15/logs": Api.LOGS}
+CHANGES_MAXIMUM = 16
+"""So often extensions may replace their subscriptions: those replaced still deliver what they have."""
 FLUSH_S = 0.3
 """So long the end of a generation waits for subscribers to take what they have not got."""
 
@@ -64,6 +66,9 @@ class TelemetryApi:
         if before is not None and before.subscription.api is not api:
             self._subscribers[extension.id] = before
             raise InvalidSubscription(f"{extension.name} has subscribed by the {before.subscription.api.value} API")
+        if before is not None and len(self._replaced) >= CHANGES_MAXIMUM:
+            self._subscribers[extension.id] = before
+            raise InvalidSubscription(f"subscriptions can be replaced {CHANGES_MAXIMUM} times, and have been")
         if before is not None:
             self._stream.unsubscribe(before)
             self._replaced.append(before)

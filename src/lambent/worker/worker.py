@@ -53,12 +53,25 @@ from lambent.worker.variables import runtime_variables
 log = logging.getLogger(__name__)
 
 _RUNTIME_API_LIMITS = Limits(
-    body_bytes=INVOKE_RESPONSE_BYTES + 1024 * 1024, head_timeout_s=None, body_timeout_s=None, idle_timeout_s=None
+    body_bytes=INVOKE_RESPONSE_BYTES + 1024 * 1024,
+    bodies_bytes=2 * (INVOKE_RESPONSE_BYTES + 1024 * 1024),
+    connections=64,
+    head_timeout_s=None,
+    body_timeout_s=None,
+    idle_timeout_s=None,
 )
-"""A little above what a response may hold, so that one too large is answered in the Runtime API's own words."""
+"""A little above what a response may hold, so that one too large is answered in the Runtime API's own words.
+Connections for a runtime and ten extensions; what hostile ones can make the server hold is bounded."""
 
 
-_AWS_LIMITS = Limits(head_timeout_s=None, body_timeout_s=None, idle_timeout_s=None)
+_AWS_LIMITS = Limits(
+    head_bytes=64 * 1024,
+    bodies_bytes=32 * 1024 * 1024,
+    connections=512,
+    head_timeout_s=None,
+    body_timeout_s=None,
+    idle_timeout_s=None,
+)
 """No times here either: a sandbox may be frozen at any moment."""
 
 

@@ -10,28 +10,26 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from containment_target import Target, addresses_of_this_host
 
-from lambent.testing.service import RunningService, deploy, make_zip, running_service
+from lambent.testing.service import make_zip, running_service
 
+TRUST = json.dumps(
+    {
+        "Version": "2012-10-17",
+        "Statement": [
+            {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"},
+        ],
+    }
+)
 ATTACKS = Path(__file__).with_name("attacks")
 SECRET_VARIABLE = "LAMBENT_CONTAINMENT_SECRET"
 EXECUTED = {"PYTHONHASHSEED": "0"}
 """A function that sets this is not forked from a zygote."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
-    """A server under attack, what it has to hide, and a client of it."""
-
-    service: RunningService
-    client: Any
-    secret: str
-    event: dict[str, Any]
 
 
 @pytest.fixture(scope="session")
@@ -50,27 +48,21 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
             listener = stack.enter_context(socket.socket(socket.AF_UNIX))
             listener.bind(address)
             listener.listen()
-        service = stack.enter_context(running_service(directory / "data", "--egress", "none"))
+        service = stack.enter_context(running_service(directory / "data", "--egress", "none", "--auth", "enforce"))
+        key = json.loads((service.data_dir / "root-key.json").read_text())
+        keys = {"access_key": key["access_key_id"], "secret_key": key["secret_access_key"]}
+        role = service.client("iam", **keys).create_role(RoleName="attacker", AssumeRolePolicyDocument=TRUST)["Role"]
         event = {
             "pid": service.process.pid,
             "port": int(service.endpoint_url.rpartition(":")[2]),
-            "host_addresses": ["127.0.0.1", "::1", "0.0.0.0", *_own_addresses()],
+            "host_addresses": ["127.0.0.1", "::1", "0.0.0.0", *addresses_of_this_host()],
             "abstract": abstract,
             "socket_path": str(directory / "socket"),
             "data_dir": str(service.data_dir),
             "secret_file": str(secret_file),
         }
-        yield Target(service=service, client=service.client("lambda"), secret=secret, event=event)
-
-
-def _own_addresses() -> list[str]:
-    """Of the host, as a sandbox with egress would find them."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(("192.0.2.1", 9))
-        except OSError:
-            return []
-        return [probe.getsockname()[0]]
+        client = service.client("lambda", **keys)
+        yield Target(service=service, client=client, keys=keys, role=role["Arn"], secret=secret, event=event)
 
 
 @pytest.fixture(scope="session", params=["forked", "executed"])
@@ -79,7 +71,7 @@ def attacked(request: pytest.FixtureRequest, target: Target) -> dict[str, Any]:
     files = {path.name: path.read_text() for path in ATTACKS.glob("*.py")}
     name = f"attacks-{request.param}"
     variables = EXECUTED if request.param == "executed" else {}
-    deploy(target.client, name, make_zip(files), MemorySize=512, Timeout=60, Environment={"Variables": variables})
+    target.deploy(name, make_zip(files), MemorySize=512, Timeout=60, Environment={"Variables": variables})
     if request.param == "forked":
         _wait_until_forked(target.client, name)
     response = target.client.invoke(FunctionName=name, Payload=json.dumps(target.event))
@@ -107,13 +99,19 @@ def _wait_until_forked(client: Any, name: str) -> None:
 
 
 @pytest.fixture
+def until_forked(target: Target) -> Callable[[str], None]:
+    """Waits until a function's new environments are forked: their zygote may be starting."""
+    return lambda name: _wait_until_forked(target.client, name)
+
+
+@pytest.fixture
 def victim(target: Target) -> Iterator[Callable[..., str]]:
     """Deploys functions under names of their own, and deletes them after the test."""
     names: list[str] = []
 
     def make(code: Any, **parameters: Any) -> str:
         names.append(f"victim-{secrets.token_hex(4)}")
-        return deploy(target.client, names[-1], code, **parameters)
+        return target.deploy(names[-1], code, **parameters)
 
     yield make
     for name in names:
