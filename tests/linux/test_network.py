@@ -256,6 +256,14 @@ def test_a_sandbox_has_no_ipv6_on_the_way_out(world: World) -> None:
             client.connect(("2001:db8::1", 80))
 
 
+def test_a_sandbox_has_no_ipv6_however_many_came_before(world: World) -> None:
+    network = world.network(Egress.OPEN)
+    for index in range(34):
+        with inside(world.sandbox(network, index)):
+            assert "eth0" not in Path("/proc/thread-self/net/if_inet6").read_text()
+            assert Path("/proc/sys/net/ipv6/conf/eth0/disable_ipv6").read_text() == "1\n"
+
+
 # Sandboxes among themselves, and from outside
 
 
