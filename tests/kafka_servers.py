@@ -214,8 +214,10 @@ async def name_topic(server: str, topic: str) -> None:
         await producer.stop()
 
 
-async def put(server: str, topic: str, values: Sequence[bytes], *, partition: int = 0) -> None:
-    producer = AIOKafkaProducer(bootstrap_servers=server, linger_ms=5)
+async def put(
+    server: str, topic: str, values: Sequence[bytes], *, partition: int = 0, compression: str | None = None
+) -> None:
+    producer = AIOKafkaProducer(bootstrap_servers=server, linger_ms=5, compression_type=compression)
     await producer.start()
     try:
         for sent in [await producer.send(topic, value, partition=partition) for value in values]:

@@ -7,7 +7,7 @@ import dataclasses
 import ssl
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -104,6 +104,16 @@ async def test_reading_begins_at_a_time(kafka: ApacheKafka) -> None:
         assert await stream.open(shard, Position()) == "1"
 
 
+async def test_records_are_read_in_every_compression(kafka: ApacheKafka) -> None:
+    await make_topic(kafka.plaintext, "compressed")
+    for compression in ("gzip", "snappy", "lz4", "zstd"):
+        await put(kafka.plaintext, "compressed", [b"a" * 1_000], compression=compression)
+    async with reading(kafka_mapping(kafka.plaintext, "compressed")) as stream:
+        (shard,) = await shards(stream, 1)
+        assert (await fetch(stream, shard, await stream.open(shard, Position()), 4))[0] == ["0", "1", "2", "3"]
+        await stream.close(shard)
+
+
 async def test_two_members_of_a_group_share_its_partitions_and_what_is_held_is_released_first(
     kafka: ApacheKafka,
 ) -> None:
@@ -156,6 +166,19 @@ async def test_a_member_that_comes_back_has_its_partitions_at_once_though_it_nev
             assert await alive.open(shard, Position()) == "1"
             await alive.close(shard)
         assert time.monotonic() - began < 20  # a session ends after 30
+
+
+async def test_a_server_that_is_silent_does_not_hold_who_leaves(
+    kafka: ApacheKafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await make_topic(kafka.plaintext, "left")
+    async with AsyncExitStack() as leaving:
+        stream = await leaving.enter_async_context(reading(kafka_mapping(kafka.plaintext, "left")))
+        await shards(stream, 1)
+        monkeypatch.setattr("lambent.adapters.sources.kafka_cluster._REQUEST_TIMEOUT_S", 1.0)
+        with kafka.frozen():
+            async with asyncio.timeout(30):
+                await leaving.aclose()
 
 
 @pytest.mark.parametrize("mechanism", ["BASIC_AUTH", "SASL_SCRAM_256_AUTH", "SASL_SCRAM_512_AUTH"])

@@ -20,9 +20,8 @@ from lambent.ports.store import WriteFailed
 log = logging.getLogger(__name__)
 
 _LIST_INTERVAL_S = 60.0
-_OUTSTANDING_RECORDS = 10_000
 _WAITING_BYTES = 16 << 20
-"""Of one shard, beyond which nothing more of it is read; as for the records, beside what its lanes need."""
+"""Of one shard, beyond which nothing more of it is read. Of records it is a page, beside what its lanes need."""
 _WRITE_WAIT_S = 1.0
 _READS_BEHIND = 5
 """In an interval, while there is more to read: as many as Kinesis allows."""
@@ -128,7 +127,7 @@ class ShardReader:
             ShardLane(work, opening.shard, envelope, checkpoint, self._done)
             for checkpoint in _lane_checkpoints(opening.checkpoint, mapping.parallelization_factor or 1)
         ]
-        self._records_maximum = _OUTSTANDING_RECORDS + 2 * mapping.batch_size * len(self._lanes)
+        self._records_maximum = source.page_limit + 2 * mapping.batch_size * len(self._lanes)
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:

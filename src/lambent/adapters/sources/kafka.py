@@ -82,7 +82,7 @@ async def _settle_topic(consumer: Any, mapping: EventSourceMapping, partitions: 
 class KafkaStream(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
     """Implements `lambent.ports.sources.StreamSource`. Where a partition is read from, its group's offset says."""
 
-    page_limit = 1_000
+    page_limit = 500
     poll_interval_s = 0.0
     retention_s: float | None = None
 
@@ -117,7 +117,6 @@ class KafkaStream(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
 
     async def open(self, shard: str, position: Position) -> str:
         partition = self._reading(shard)
-        self._opened.add(shard)
         try:
             async with asyncio.timeout(_COMMIT_S):
                 offset = await self._consumer.committed(partition)
@@ -128,6 +127,8 @@ class KafkaStream(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
             raise ShardLost(str(error)) from error
         except (KafkaError, TimeoutError) as error:
             raise problem_with("the Kafka cluster", error) from error
+        self._reading(shard)  # still, after all this waiting
+        self._opened.add(shard)
         return str(offset)
 
     async def fetch(self, shard: str, cursor: str, limit: int) -> Page:

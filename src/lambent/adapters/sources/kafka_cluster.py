@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import logging
 import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -27,6 +28,8 @@ from aiokafka.errors import (
 from lambent.adapters.sources.broker_access import BrokerAccess
 from lambent.ports.sources import SourceUnavailable
 
+log = logging.getLogger(__name__)
+
 _REQUEST_TIMEOUT_S = 10.0
 _AUTHENTICATION = (AuthenticationFailedError, SaslAuthenticationFailed, UnsupportedSaslMechanismError)
 _AUTHORIZATION = (GroupAuthorizationFailedError, TopicAuthorizationFailedError)
@@ -44,7 +47,7 @@ class KafkaCluster:
     async def topics(self) -> Mapping[str, Sequence[int]]:
         """Each topic's partitions. (To ask for one topic could create it.)"""
         admin = AIOKafkaAdminClient(**await self._arguments())
-        async with _started(admin):
+        async with _started(admin, self._names()):
             told = await admin.describe_topics()
         return {one["topic"]: sorted(part["partition"] for part in one["partitions"]) for one in told}
 
@@ -54,13 +57,13 @@ class KafkaCluster:
         consumer = AIOKafkaConsumer(
             **await self._arguments(), group_id=group, enable_auto_commit=False, auto_offset_reset="earliest", **options
         )
-        async with _started(consumer):
+        async with _started(consumer, self._names()):
             yield consumer
 
     async def send(self, topic: str, value: bytes) -> None:
         """Return once all in-sync replicas have it; raises SourceUnavailable."""
         producer = AIOKafkaProducer(**await self._arguments(), acks="all", max_request_size=_MESSAGE_BYTES)
-        async with _started(producer):
+        async with _started(producer, self._names()):
             await producer.send_and_wait(topic, value)
 
     async def _arguments(self) -> dict[str, Any]:
@@ -142,14 +145,18 @@ class KafkaCluster:
 
 
 @asynccontextmanager
-async def _started(client: Any) -> AsyncIterator[None]:
+async def _started(client: Any, what: str) -> AsyncIterator[None]:
     try:
         await client.start()
         yield
     except KafkaError as error:
-        raise problem_with("the Kafka cluster", error) from error
+        raise problem_with(what, error) from error
     finally:
-        await (client.close() if isinstance(client, AIOKafkaAdminClient) else client.stop())
+        try:
+            async with asyncio.timeout(_REQUEST_TIMEOUT_S):
+                await (client.close() if isinstance(client, AIOKafkaAdminClient) else client.stop())
+        except TimeoutError:
+            log.warning("kafka.not_closed", extra={"reason": f"{what} did not answer"})
 
 
 def problem_with(what: str, error: Exception | None) -> SourceUnavailable:

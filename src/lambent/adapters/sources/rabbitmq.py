@@ -27,6 +27,8 @@ from lambent.ports.sources import Received, SourceUnavailable
 
 _CONNECT_S = 10.0
 _HEARTBEAT_S = 30
+_HOLD_S = 1_500.0
+"""RabbitMQ itself takes back what nobody has acknowledged for half an hour."""
 _PREFETCH_MAXIMUM = 65_535
 _FAILURE_WAIT_S = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 """After so many failures in a row: RabbitMQ gives a requeued message back at once."""
@@ -80,7 +82,7 @@ class RabbitQueue:
         if self._is_closed:
             raise SourceUnavailable(f"The connection to {self._address} has ended")
         taken = [self._record(self._messages.popleft()) for _ in range(min(limit, len(self._messages)))]
-        return Received(taken, until_s=float("inf"))
+        return Received(taken, until_s=loop.time() + _HOLD_S)
 
     async def delete(self, records: Sequence[SourceRecord]) -> None:
         self._failures, self._not_before_s = 0, 0.0
