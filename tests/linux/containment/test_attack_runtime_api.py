@@ -79,6 +79,10 @@ def costs(target: Target) -> Callable[[], tuple[int, int]]:
     return lambda: (server.num_fds() - before[0], (server.memory_info().rss - before[1]) // MIB)
 
 
+def test_no_descriptor_was_left_open_in_a_custom_runtime(rogue: Rogue) -> None:
+    assert rogue("what_was_left_open")[1] == {"0": "/dev/null", "1": "pipe", "2": "pipe"}
+
+
 def test_another_invocation_cannot_be_answered(rogue: Rogue) -> None:
     _, got = rogue("other_request_ids")
     assert got.pop("path") == 404
