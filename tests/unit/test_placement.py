@@ -180,6 +180,14 @@ def test_what_a_function_is_expected_to_take_lies_between_a_floor_and_its_limit(
     assert LEAST_MIB <= footprint.expected_mib < LEAST_MIB + 1
 
 
+def test_one_that_grows_beyond_what_is_expected_tells_of_the_others_before_it_has_ended() -> None:
+    footprint = Footprint(1_024)
+
+    assert footprint.growth_mib(100) == 28
+    assert footprint.growth_mib(400) == 0
+    assert footprint.growth_mib(100) == 300
+
+
 def test_where_nobody_counts_nothing_is_learned() -> None:
     footprint = Footprint(128)
     footprint.learn(0)

@@ -45,7 +45,9 @@ class Footprint:
             self.expected_mib -= (self.expected_mib - max(peak_mib, LEAST_MIB)) / _FORGET
 
     def growth_mib(self, held_mib: float) -> float:
-        """What one that holds so much is expected to take still."""
+        """What one that holds so much is expected to take still; if it holds more than that, so may the others."""
+        if held_mib > self.expected_mib:
+            self.expected_mib = min(held_mib, self._limit_mib)
         return max(0.0, self.expected_mib - held_mib)
 
 
