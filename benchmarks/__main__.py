@@ -18,9 +18,19 @@ from pathlib import Path
 
 import psutil
 
+from benchmarks import (
+    capacity,
+    floor_fork,
+    floor_loop,
+    floor_node,
+    keep_alive,
+    lambent,
+    peer_rie,
+    sandbox_rate,
+    streams,
+)
 from benchmarks import control as control_plane
 from benchmarks import events as events_story
-from benchmarks import floor_fork, floor_loop, floor_node, keep_alive, lambent, peer_rie, sandbox_rate, streams
 from benchmarks.load import Measured
 from lambent.testing.service import running_service
 from lambent.worker.runtimes import discover
@@ -140,7 +150,7 @@ def memory(server: lambent.Target, scale: float) -> list[Row]:
 
 
 def burst(server: lambent.Target, scale: float) -> list[Row]:
-    """Simultaneous first calls of a function that sleeps for a second."""
+    """Simultaneous first calls of a function that sleeps for a second, and of one that sleeps for longer."""
     rows: list[Row] = []
     for number in (200, 1000):
         count = max(10, int(number * scale))
@@ -158,6 +168,7 @@ def burst(server: lambent.Target, scale: float) -> list[Row]:
             }
         )
         server.remove(name)
+    rows.append(capacity.alive(server, max(10, int(1000 * scale))))
     return rows
 
 
