@@ -471,8 +471,11 @@ class Sandbox:
             os.write(descriptor, b"%d" % self._limits.cpu_quota_us)
 
     def memory_bytes(self) -> int:
-        """Memory used now; 0 where no cgroup counts it."""
-        return self._read_number("memory")
+        """Memory used now; 0 where no cgroup counts it, and once the sandbox is being removed."""
+        try:
+            return self._read_number("memory")
+        except OSError:  # ENODEV: the descriptor outlives the group
+            return 0
 
     def memory_peak_bytes(self) -> int:
         """The most memory used since the last boot; 0 where no cgroup counts it."""
