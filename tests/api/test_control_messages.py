@@ -7,38 +7,33 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import botocore.config
 import botocore.exceptions
-import botocore.session
 import pytest
+from control_client import (
+    ABSENT,
+    BASE,
+    CODE,
+    CONFLICT,
+    INVALID,
+    NEW,
+    NO_RESOURCE,
+    STALE,
+    STALE_FUNCTION,
+    STALE_ID,
+    UNQUALIFIED_ONLY,
+    VALIDATION,
+    careless_client,
+    refusal,
+    violation,
+)
 from lambda_wire import Wire, wire_request
 
-from lambent.testing.service import ROLE, RunningService, deploy, make_zip, running_service
+from lambent.testing.service import RunningService, deploy, make_zip, running_service
 
-BASE = "arn:aws:lambda:us-east-1:000000000000"
 ARN = f"{BASE}:function:m"
-CODE = {"ZipFile": make_zip({"app.py": "def handler(event, context): return event\n"})}
-NEW = {"FunctionName": "n", "Runtime": "python3.11", "Role": ROLE, "Handler": "app.handler", "Code": CODE}
-STALE = "00000000-0000-4000-8000-000000000000"
-UNQUALIFIED_ONLY = (
-    "This operation is permitted on Lambda functions only. Aliases and versions do not support this operation. "
-    "Please specify either a function name or an unqualified function ARN."
-)
-STALE_FUNCTION = (
-    "The Revision Id provided does not match the latest Revision Id. Call the GetFunction/GetAlias API to retrieve the "
-    "latest Revision Id"
-)
 STALE_POLICY = STALE_FUNCTION.replace("GetFunction/GetAlias", "GetPolicy")
-NO_RESOURCE = "The resource you requested does not exist."
 ROLE_PATTERN = r"arn:(aws[a-zA-Z-]*)?:iam::\d{12}:role/?[a-zA-Z_0-9+=,.@\-_/]+"
 PERMISSION = {"FunctionName": "m", "StatementId": "t", "Action": "lambda:InvokeFunction", "Principal": "*"}
-
-INVALID, VALIDATION = "InvalidParameterValueException", "ValidationException"
-ABSENT, CONFLICT, STALE_ID = "ResourceNotFoundException", "ResourceConflictException", "PreconditionFailedException"
-
-
-def violation(value: str, field: str, constraint: str) -> str:
-    return f"1 validation error detected: Value {value} at '{field}' failed to satisfy constraint: Member {constraint}"
 
 
 def alias(**members: Any) -> dict[str, Any]:
@@ -193,14 +188,7 @@ TAGS = [
 @pytest.fixture(scope="module")
 def careless(service: RunningService) -> Iterator[Any]:
     """A client that leaves all checks to the server, and a function `m` with a version 1, an alias, a permission."""
-    client = botocore.session.get_session().create_client(
-        "lambda",
-        region_name="us-east-1",
-        endpoint_url=service.endpoint_url,
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
-        config=botocore.config.Config(retries={"total_max_attempts": 1}, parameter_validation=False),
-    )
+    client = careless_client(service)
     deploy(client, "m", CODE["ZipFile"])
     client.publish_version(FunctionName="m")
     client.create_alias(FunctionName="m", Name="live", FunctionVersion="1")
@@ -217,15 +205,7 @@ def careless(service: RunningService) -> Iterator[Any]:
 def test_a_client_is_told_what_aws_tells(
     careless: Any, operation: str, members: dict[str, Any], status: int, code: str, message: str
 ) -> None:
-    given = {name: value for name, value in members.items() if value is not None}
-
-    with pytest.raises(botocore.exceptions.ClientError) as refused:
-        careless._make_api_call(operation, given)
-
-    answer = refused.value.response
-    assert (answer["ResponseMetadata"]["HTTPStatusCode"], answer["Error"]["Code"]) == (status, code)
-    assert answer["Error"]["Message"] == message
-    assert answer["ResponseMetadata"]["HTTPHeaders"]["x-amzn-errortype"] == code
+    assert refusal(careless, operation, members) == (status, code, message)
 
 
 def test_the_code_that_is_published_must_be_the_one_that_was_meant(careless: Any) -> None:

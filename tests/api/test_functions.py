@@ -142,7 +142,19 @@ def test_packages_come_from_an_s3_compatible_store(tmp_path: Path, monkeypatch: 
             client = service.client()
             deploy(client, "f", "", Code={"S3Bucket": "packages", "S3Key": "f.zip"})
             assert json.loads(client.invoke(FunctionName="f")["Payload"].read()) == "from s3"
-            with pytest.raises(botocore.exceptions.ClientError, match="S3 Error Code: NoSuchKey"):
+            with pytest.raises(botocore.exceptions.ClientError) as no_key:
                 client.update_function_code(FunctionName="f", S3Bucket="packages", S3Key="nothing.zip")
+            with pytest.raises(botocore.exceptions.ClientError) as no_bucket:
+                deploy(client, "g", "", Code={"S3Bucket": "nowhere", "S3Key": "f.zip"})
+            assert [error.value.response["Error"] for error in (no_key, no_bucket)] == [
+                {
+                    "Code": "InvalidParameterValueException",
+                    "Message": f"Error occurred while GetObject. S3 Error Code: {code}. S3 Error Message: {message}",
+                }
+                for code, message in (
+                    ("NoSuchKey", "The specified key does not exist."),
+                    ("NoSuchBucket", "The specified bucket does not exist"),
+                )
+            ]
     finally:
         store.stop()

@@ -49,7 +49,8 @@ class Account:
         if added_concurrency > 0 and self._free(caller) - added_concurrency < limits.UNRESERVED_CONCURRENCY_MINIMUM:
             raise InvalidParameterValue(
                 "Specified ReservedConcurrentExecutions for function decreases account's UnreservedConcurrentExecution "
-                f"below its minimum value of [{limits.UNRESERVED_CONCURRENCY_MINIMUM}]."
+                f"below its minimum value of [{limits.UNRESERVED_CONCURRENCY_MINIMUM}].",
+                Type=None,
             )
 
     def require_provisionable(self, caller: CallerContext, requested: int, added_concurrency: int) -> None:

@@ -120,7 +120,9 @@ class Aliases:
             raise InvalidParameterValue("Number of items in AdditionalVersionWeights cannot be greater than 1")
         for number in alias.additional_weights:
             if alias.function_version == LATEST:
-                raise InvalidParameterValue("$LATEST is not supported for an alias pointing to more than 1 version")
+                raise InvalidParameterValue(
+                    "$LATEST is not supported for an alias pointing to more than 1 version", Type=None
+                )
             if number == alias.function_version:
                 raise InvalidParameterValue(
                     f"Invalid function version {number}. Function version {number} is already included in routing "

@@ -11,12 +11,15 @@ from typing import ClassVar
 
 
 class ApiError(Exception):
-    """A refusal in AWS's words. Subclasses carry AWS's code; `fields` are further members of the error body."""
+    """A refusal in AWS's words. Subclasses carry AWS's code; `fields` are further members of the error body.
+
+    A field of None is a member that the body of such an error has otherwise, and that AWS leaves out here.
+    """
 
     code: ClassVar[str] = "ServiceException"
     status: ClassVar[int] = 500
 
-    def __init__(self, message: str | None, **fields: str) -> None:
+    def __init__(self, message: str | None, **fields: str | None) -> None:
         super().__init__(message)
         self.message = message
         self.fields = fields

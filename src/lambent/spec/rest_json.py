@@ -105,7 +105,9 @@ class RestJson:
             body[form.message] = error.message
         for member, value in error.fields.items():
             header = form.headers.get(member) or (member if "-" in member else None)
-            if header:
+            if value is None:
+                body.pop(member, None)
+            elif header:
                 headers.append((header.encode(), value.encode()))
             else:
                 body[member] = value
