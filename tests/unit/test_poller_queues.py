@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 from typing import Any
 
 import pytest
@@ -239,6 +240,37 @@ def test_a_group_is_in_order_and_never_twice_in_flight() -> None:
             mine = [body for body in done if body[0] == group]
             assert (mine, len(mine)) == (sorted(mine), 10)
         assert world.most_running > 1
+
+    virtual_time.run(main())
+
+
+def test_a_group_stays_in_order_while_parts_of_batches_fail() -> None:
+    async def main() -> None:
+        world = World()
+        queue = world.queue(visibility_s=5)
+        chance = random.Random(5)
+        done: list[tuple[str, str]] = []
+
+        async def function(event: dict[str, Any]) -> InvokeResult:
+            broken: set[str] = set()
+            failed = []
+            for one in event["Records"]:
+                group = one["attributes"]["MessageGroupId"]
+                if group in broken or chance.random() < 0.1:
+                    broken.add(group)
+                    failed.append(one["messageId"])
+                else:
+                    done.append((group, one["body"]))
+            return reported(*failed)
+
+        world.function = function
+        for number in range(400):
+            queue.put(f"{number:03}", group=f"g{number % 20}")
+        async with world.polling(mapping(SourceKind.SQS_FIFO, reports_batch_item_failures=True)):
+            await until(lambda: not len(queue))
+        for group in range(20):
+            mine = [body for one, body in done if one == f"g{group}"]
+            assert mine == [f"{number:03}" for number in range(group, 400, 20)]
 
     virtual_time.run(main())
 

@@ -194,10 +194,10 @@ def test_records_that_are_too_old_are_given_up_and_the_shard_goes_on() -> None:
 def test_a_record_that_its_stream_has_forgotten_is_retried_no_longer() -> None:
     async def main() -> None:
         world = World(function=poisoned("a"))
-        stream = world.stream(retention_s=3_600)
+        stream = world.stream(retention_s=600)
         fill(stream, "ab")
         async with world.polling(mapping(KINESIS, batch_size=1)):
-            await until(lambda: stream.committed.get("s") and stream.committed["s"].after == "2", timeout_s=4_000)
+            await until(lambda: stream.committed.get("s") and stream.committed["s"].after == "2", timeout_s=700)
 
     virtual_time.run(main())
 
