@@ -143,9 +143,10 @@ async def test_one_that_is_killed_before_anybody_wanted_it_is_replaced(nest: Nes
 
 
 async def test_a_waiting_runtime_that_is_killed_is_made_again(nest: Nest) -> None:
-    for init in await nest.standing():
-        for waiting in init.children():
-            waiting.send_signal(signal.SIGKILL)
+    waiting = [child for init in await nest.standing() for child in init.children()]
+    for child in waiting:
+        child.send_signal(signal.SIGKILL)
+    psutil.wait_procs(waiting, timeout=10)
 
     sandbox, (_, who, _, _) = await nest.create("bereft")
 

@@ -196,14 +196,22 @@ class Sandboxd:
         try:
             if plan.sandbox_id in self._slots:
                 raise PlatformError("its predecessor of the same id has not ended yet")
-            shelf = self._spares.get(shape)
-            if shelf:
-                self._take(shelf.pop(0), plan)  # what has waited longest in it has surely started
+            if (held := self._standing(shape)) is not None:
+                self._take(held, plan)
             else:
                 self._make_now(shape, plan)
         except (StepFailed, PlatformError) as exc:
             self._failed(plan.sandbox_id, exc)
         self._stock()
+
+    def _standing(self, shape: Shape) -> _Held | None:
+        """The one that has stood ready longest, for what waits in it has surely started. Not one that has just died."""
+        shelf = self._spares.get(shape, [])
+        while shelf:
+            held = shelf.pop(0)
+            if held.slot.generation is not None and not held.slot.generation.has_ended:
+                return held
+        return None
 
     def _take(self, held: _Held, plan: SandboxPlan) -> None:
         """Have a sandbox that stands ready become the function's."""
@@ -294,7 +302,7 @@ class Sandboxd:
                 self._booted(held)
             case wire.Exited(name=name) if held.slot.generation is not None and held.slot.generation.bury(name):
                 if held.plan is None:
-                    held.slot.kill()
+                    self._let_go(held)
             case wire.Exited(name=name, status=status):
                 self._tell(wire.Exited(sandbox_id=held.sandbox_id, name=name, status=status))
             case wire.Failed() if held.plan is None:
@@ -421,9 +429,7 @@ class Sandboxd:
         wanted = self._demand.wanted(now_s=time.monotonic())
         for shape, shelf in self._spares.items():
             while len(shelf) > wanted.get(shape, 0):
-                held = shelf.pop(0)
-                held.is_ending = True
-                held.slot.kill()
+                self._let_go(shelf[0])
         for shape, count in wanted.items():
             there = len(self._spares.get(shape, ())) + sum(held.slot.shape == shape for held in self._coming)
             for _ in range(count - there):
@@ -446,12 +452,21 @@ class Sandboxd:
             log.warning("sandbox.spare_not_made", extra={"reason": str(exc)})
         yield
 
+    def _let_go(self, held: _Held) -> None:
+        """Of one that is nobody's: from now on nobody shall take it."""
+        self._take_off_the_shelf(held)
+        held.is_ending = True
+        held.slot.kill()
+
     def _forget_spare(self, held: _Held) -> None:
         """It has ended before anybody wanted it, as asked or not."""
+        self._take_off_the_shelf(held)
+        self._release(held)
+
+    def _take_off_the_shelf(self, held: _Held) -> None:
         for shelf in (self._coming, self._spares.get(held.slot.shape, [])):
             if held in shelf:
                 shelf.remove(held)
-        self._release(held)
 
     # Zygotes ----------------------------------------------------------------------------------------------------------
 

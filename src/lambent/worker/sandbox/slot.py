@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import select
 import signal
 import socket
 from abc import ABC, abstractmethod
@@ -111,6 +112,13 @@ class Generation:
     """Where PID 1's child waits to be told what it is."""
     _is_bereft: bool = False
     """That child had died when it was to be told, and its end has not been reported."""
+
+    @property
+    def has_ended(self) -> bool:
+        """PID 1 is gone, though it may not have been reaped yet."""
+        poll = select.poll()
+        poll.register(self.control, 0)
+        return bool(poll.poll(0))
 
     def keep(self, descriptors: Sequence[int]) -> None:
         """What PID 1 hands over when it stands."""
