@@ -385,7 +385,10 @@ class LocalManager:
     async def _keep(self) -> None:
         while True:
             await asyncio.sleep(min(1.0, max(0.05, self._idle_timeout_s / 4)))
-            self.look_after_all()
+            try:
+                self.look_after_all()
+            except Exception:
+                log.exception("manager.round_failed")
 
     def look_after_all(self) -> None:
         """Let go who is not worth keeping, and make who is wanted. Done about every second."""
