@@ -210,7 +210,7 @@ def map_queue(service: RunningService, peer: Any, code: str, url: str, arn: str,
 
 def test_partial_failures_lose_no_message(service: RunningService, peer: Any, collector: Collector) -> None:
     bodies = [str(number) for number in range(MESSAGES)]
-    url, arn = filled_queue(peer, "partial", bodies)
+    url, arn = filled_queue(peer, "load-partial", bodies)
     took_s = map_queue(service, peer, PARTIAL, url, arn, FunctionResponseTypes=["ReportBatchItemFailures"])
 
     done = [body for batch in collector.told for body in batch]
@@ -221,7 +221,7 @@ def test_partial_failures_lose_no_message(service: RunningService, peer: Any, co
 def test_groups_stay_in_order(service: RunningService, peer: Any, collector: Collector) -> None:
     """None fails here: of messages that come again moto gives out later ones before earlier ones."""
     bodies = [f"{number:06}" for number in range(MESSAGES)]
-    url, arn = filled_queue(peer, "grouped.fifo", bodies, lambda body: f"g{int(body) % 20}")
+    url, arn = filled_queue(peer, "load-grouped.fifo", bodies, lambda body: f"g{int(body) % 20}")
     took_s = map_queue(service, peer, GROUPED, url, arn)
 
     done: dict[str, list[str]] = defaultdict(list)
@@ -239,7 +239,7 @@ def test_no_more_than_the_maximum_concurrency_run_at_once(
     service: RunningService, peer: Any, collector: Collector
 ) -> None:
     bodies = [str(number) for number in range(MESSAGES)]
-    url, arn = filled_queue(peer, "limited", bodies)
+    url, arn = filled_queue(peer, "load-limited", bodies)
     took_s = map_queue(service, peer, TIMED, url, arn, ScalingConfig={"MaximumConcurrency": 3})
 
     changes = sorted(change for one in collector.told for change in ((one["began"], 1), (one["ended"], -1)))
@@ -256,7 +256,7 @@ def test_filters_let_through_what_is_wanted_and_delete_the_rest(
     service: RunningService, peer: Any, collector: Collector
 ) -> None:
     bodies = [json.dumps({"number": number, "kind": "ab"[number % 2]}) for number in range(MESSAGES)]
-    url, arn = filled_queue(peer, "filtered", bodies)
+    url, arn = filled_queue(peer, "load-filtered", bodies)
     criteria = {"Filters": [{"Pattern": json.dumps({"body": {"kind": ["a"]}})}]}
     took_s = map_queue(service, peer, TIMED, url, arn, FilterCriteria=criteria)
 
