@@ -65,7 +65,7 @@ async def test_bash_runtime_answers_with_the_event() -> None:
     async with running_runtime([str(folder / "bootstrap")], env={"PATH": os.environ["PATH"]}, cwd=folder) as runtime:
         first = await runtime.invoke(b'{"name": "Ada"}')
         second = await runtime.invoke(b"[1, 2]")
-        runtime.process.terminate()
+        runtime.terminate()
         end = await runtime.exit()
 
     assert first.json() == {"bash": first.json()["bash"], "event": {"name": "Ada"}}  # type: ignore[index]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -39,6 +41,10 @@ class RuntimeProcess:
         """What it posts to `init/error`."""
         return await self._while_it_runs(self.api.init_error)
 
+    def terminate(self) -> None:
+        """End it and all that it has started: a child that lives on would hold its output open."""
+        os.killpg(self.process.pid, signal.SIGTERM)
+
     async def exit(self) -> Exit:
         """Wait until the process has ended by itself."""
         stdout, stderr = await self.process.communicate()
@@ -72,6 +78,7 @@ async def running_runtime(
             cwd=cwd,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,  # so that what it has started can be ended with it
         )
         try:
             yield RuntimeProcess(api, process)
