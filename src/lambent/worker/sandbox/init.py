@@ -108,9 +108,12 @@ def run(setup: Setup, ground: Ground | None, *, is_zygote: bool = False) -> Fork
 
 
 def _take_signals() -> None:
-    """No Python handler may stay: a function could make PID 1 run it by sending the signal."""
+    """No Python handler may stay: a function could make PID 1 run it by sending the signal.
+
+    Nor may what a server started in the background ignores: the processes of functions would ignore it, too.
+    """
     signal.set_wakeup_fd(-1)
-    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for signum in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, signal.SIG_DFL)
 
 
