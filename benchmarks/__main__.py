@@ -27,6 +27,7 @@ from benchmarks import (
     lambent,
     peer_rie,
     sandbox_rate,
+    snapstart,
     streams,
 )
 from benchmarks import control as control_plane
@@ -121,6 +122,30 @@ def node(server: lambent.Target, scale: float) -> list[Row]:
             }
         )
     return rows
+
+
+def snap_start(server: lambent.Target, scale: float) -> list[Row]:
+    """numpy imported and 50 MB of numbers made in Init: with SnapStart, and without."""
+    count = max(5, int(60 * scale))
+    floor = floor_fork.measure(max(20, count))
+    try:
+        with snapstart.numpy_layer(server) as layer:
+            with_it = snapstart.restored(server, layer, count)
+            without = snapstart.initialised(server, layer, max(3, count // 6))
+    except snapstart.Unavailable as exc:
+        return [{"what": "SnapStart", "numpy": str(exc)}]
+    return [
+        {
+            "what": "SnapStart, numpy and 50 MB",
+            "p50 ms": round(_at(with_it, 0.5) * 1000, 2),
+            "p99 ms": round(_at(with_it, 0.99) * 1000, 2),
+            "least ms": round(with_it[0] * 1000, 2),
+            "floor p50 ms": round(_at(floor, 0.5) * 1000, 2),
+            "p50 / floor": round(_at(with_it, 0.5) / _at(floor, 0.5), 1),
+            "without SnapStart p50 ms": round(_at(without, 0.5) * 1000, 2),
+            "without, least ms": round(without[0] * 1000, 2),
+        }
+    ]
 
 
 def sandboxes(server: lambent.Target, scale: float) -> list[Row]:
@@ -254,6 +279,7 @@ STORIES: dict[str, Callable[[lambent.Target, float], list[Row]]] = {
     "warm": warm,
     "cold": cold,
     "node": node,
+    "snapstart": snap_start,
     "sandboxes": sandboxes,
     "memory": memory,
     "burst": burst,
