@@ -240,7 +240,7 @@ class _Host:
         )
         urls = UrlDirectory(store)
         resolver = await self._resolver(store, manager, worker, urls, stack)
-        local_api = LocalApi(blobs=blobs, secret=secrets.token_bytes(32), describe=self._describe(manager))
+        local_api = LocalApi(blobs=blobs, secret=secrets.token_bytes(32), describe=self._describe(manager, worker))
         control = await stack.enter_async_context(
             await self._control(store, blobs, worker, local_api, identity, manager.allocation, stack)
         )
@@ -308,6 +308,7 @@ class _Host:
             manager.provision(function, provisions)
             if keep is not None:
                 manager.retire(function, keep=keep)
+            worker.retain_snapshots(function, tuple(map(str, record.versions)) if record else ())
             if keep and record is not None:
                 worker.expect(record.latest)
 
@@ -398,6 +399,7 @@ class _Host:
             event_sources=event_sources,
             roles=identity.execution_roles,
             activate=worker.prepare,
+            snapshots=worker,
             presign=local_api.presign,
             runtimes=_runtime_names(),
             runtime_warning=self._runtime_warning,
@@ -413,7 +415,7 @@ class _Host:
         found = resolve_runtime(runtime, self._interpreters, self._options.runtime_fallback.value)
         return found.message if isinstance(found, Missing) else None
 
-    def _describe(self, manager: LocalManager) -> Mapping[str, Callable[[], object]]:
+    def _describe(self, manager: LocalManager, worker: LocalWorker) -> Mapping[str, Callable[[], object]]:
         runtimes = [
             {
                 "runtime": one.runtime,
@@ -423,7 +425,12 @@ class _Host:
             }
             for one in self._interpreters
         ]
-        return {"health": lambda: {"status": "ok"}, "runtimes": lambda: runtimes, "environments": manager.statistics}
+        return {
+            "health": lambda: {"status": "ok"},
+            "runtimes": lambda: runtimes,
+            "environments": manager.statistics,
+            "worker": worker.statistics,
+        }
 
 
 def _operators_signature() -> Signer | None:

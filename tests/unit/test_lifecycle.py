@@ -320,7 +320,7 @@ def test_a_suppressed_init_waits_for_extensions_too() -> None:
 
 def test_every_state_can_be_stopped_and_every_state_is_reached() -> None:
     assert all((state, StopRequested) in TRANSITIONS for state in State)
-    assert {state for state, _ in TRANSITIONS.values()} | {State.STARTING} == set(State)
+    assert {state for state, _ in TRANSITIONS.values()} | {State.STARTING, State.RESTORING} == set(State)
 
 
 EVENTS: list[Event] = [

@@ -97,6 +97,18 @@ class RuntimeClient:
         self._connection.send(self._post("init/error", body, headers), body)
         self._connection.read_answer()
 
+    def wait_for_restore(self) -> None:
+        """Say that Init is over and this process may be forked from, and wait until it is to fork."""
+        self._connection.send(f"GET {_ROOT}/restore/next HTTP/1.1\r\n{self._host}\r\n".encode())
+        status, _, body = self._connection.read_answer()
+        if status != 200:
+            raise RuntimeApiError(f"expected to be held (200), found {status}: {body!r}")
+
+    def post_restore_error(self, body: bytes, headers: str) -> None:
+        """Report that this environment cannot be restored, and wait until the platform knows."""
+        self._connection.send(self._post("restore/error", body, headers), body)
+        self._connection.read_answer()
+
     def _answer(self, invocation: Invocation, outcome: str, body: bytes, headers: str) -> None:
         headers += self._attempt(invocation)
         head = self._post(f"invocation/{invocation.request_id}/{outcome}", body, headers)

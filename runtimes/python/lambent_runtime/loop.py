@@ -30,7 +30,12 @@ def main() -> NoReturn:
         arrange_path(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
         log.open_output()
         client = RuntimeClient(os.environ["AWS_LAMBDA_RUNTIME_API"])
-        serve(_load_or_exit(client), client)
+        handler = _load_or_exit(client)
+        if os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start":
+            from lambent_runtime import snapshot
+
+            client = snapshot.take(client)
+        serve(handler, client)
     except ConnectionLost:
         log.flush()
         os._exit(1)  # not sys.exit: threads of the function must not outlive the platform

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from base64 import b64decode, urlsafe_b64encode
 
-from lambent.control.states import config_digest
+from lambent.control.states import config_digest, takes_snapshot
 from lambent.model.arn import FunctionArn
 from lambent.model.errors import InvalidParameterValue
 from lambent.model.function import Alias, FunctionVersion, LoggingConfig, State
@@ -55,7 +55,10 @@ def listed(version: FunctionVersion, arn: FunctionArn) -> Answer:
         "Architectures": list(version.architectures),
         "EphemeralStorage": {"Size": version.ephemeral_storage_mib},
         "Layers": [{"Arn": one.arn, "CodeSize": one.code_size_bytes} for one in version.layers] or None,
-        "SnapStart": {"ApplyOn": version.snap_start, "OptimizationStatus": "Off"},
+        "SnapStart": {
+            "ApplyOn": version.snap_start,
+            "OptimizationStatus": "On" if takes_snapshot(version) and version.state is State.ACTIVE else "Off",
+        },
         "LoggingConfig": _logging(version.logging, version.log_group),
     }
 

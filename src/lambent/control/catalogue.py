@@ -16,7 +16,7 @@ from lambent.control.packages import Packages
 from lambent.control.usage import Holding, Ledger
 from lambent.model.arn import LATEST, FunctionArn
 from lambent.model.errors import ResourceConflict, ResourceNotFound
-from lambent.model.function import FunctionRecord, FunctionVersion, function_key, version_key
+from lambent.model.function import FunctionRecord, FunctionVersion, State, function_key, version_key
 from lambent.model.records import decode_function, decode_version, encode
 from lambent.ports.store import ABSENT, Entry, Revision, RevisionMismatch, Store
 
@@ -39,9 +39,14 @@ class Catalogue:
         self._packages = packages
         self.changing = asyncio.Lock()
         """Held from reading a record to writing it: quotas span records, so changes take turns."""
+        self.unfinished: Sequence[FunctionVersion] = ()
+        """Versions that were Pending on their own when they were loaded."""
 
     async def load(self) -> Sequence[FunctionRecord]:
-        """Count what exists into the ledger and return the functions that an earlier process has not made ready."""
+        """Count what exists into the ledger and return the functions that an earlier process has not made ready.
+
+        `unfinished` is known from then on.
+        """
         under_way: list[FunctionRecord] = []
         named: set[str] = set()
         async for entry in self._entries("function/"):
@@ -50,11 +55,17 @@ class Catalogue:
             named.update(_version_key(record.latest.arn, number) for number in record.versions)
             if states.is_under_way(record):
                 under_way.append(record)
+        resumed = {record.latest.arn for record in under_way}
+        unfinished = []
         async for entry in self._entries("version/"):
             if entry.key in named:
-                self._ledger.note(entry.key, Holding.of_version(decode_version(entry.value)))
+                version = decode_version(entry.value)
+                self._ledger.note(entry.key, Holding.of_version(version))
+                if version.state is State.PENDING and version.arn not in resumed:
+                    unfinished.append(version)
             else:
                 await self._store.delete(entry.key)
+        self.unfinished = unfinished
         return under_way
 
     async def get(self, function: FunctionArn) -> Found | None:

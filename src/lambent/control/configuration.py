@@ -31,6 +31,7 @@ def configured(version: FunctionVersion, request: ConfigurationMembers) -> Funct
             else version.dead_letter_target_arn
         ),
         tracing_mode=(request.tracing_config and request.tracing_config.mode) or version.tracing_mode,
+        snap_start=(request.snap_start and request.snap_start.apply_on) or version.snap_start,
         logging=_logging(request.logging_config) if request.logging_config else version.logging,
     )
 

@@ -28,6 +28,7 @@ from lambent.model.caller import CallerContext
 from lambent.model.errors import InvalidParameterValue, ResourceConflict
 from lambent.model.function import FunctionRecord, FunctionVersion
 from lambent.ports.roles import Roles
+from lambent.ports.snapshots import Snapshots
 
 WARNING = "_Warning"
 """A private member of an answer: the gateway makes a header of it."""
@@ -56,6 +57,7 @@ class Functions:
         architectures: Sequence[str],
         presign: Callable[[str], str],
         runtime_warning: Callable[[str], str | None],
+        snapshots: Snapshots | None,
     ) -> None:
         self._catalogue = catalogue
         self._packages = packages
@@ -69,6 +71,7 @@ class Functions:
         self._architectures = architectures
         self._presign = presign
         self._runtime_warning = runtime_warning
+        self._snapshots = snapshots
 
     @property
     def operations(self) -> Mapping[str, Operation]:
@@ -96,6 +99,7 @@ class Functions:
             unsigned = await self._signing.require_trusted(caller, request.code_signing_config_arn)
             self._account.require_storage(caller, len(package.data) * (2 if request.publish else 1))
             latest = await self._layers.applied(self._new_version(function, request, package), caller, request.layers)
+            validation.check_snap_start(latest, self._snapshots)
             record = FunctionRecord(
                 latest=latest, tags=request.tags or {}, code_signing_config_arn=request.code_signing_config_arn or None
             )
@@ -160,6 +164,7 @@ class Functions:
             config_arn = found.record.code_signing_config_arn if request.layers else None
             unsigned = await self._signing.require_trusted(caller, config_arn)
             latest = await self._layers.applied(configured(found.record.latest, request), caller, request.layers)
+            validation.check_snap_start(latest, self._snapshots)
             record, version = await self._updated(found, latest, is_published=False)
         self._activations.begin(record)
         return answers.configuration(version) | _warned(self._lacking(request.runtime), unsigned)

@@ -46,6 +46,7 @@ from lambent.ports.blobs import Blobs
 from lambent.ports.code_source import CodeSource
 from lambent.ports.event_sources import EventSources
 from lambent.ports.roles import Roles
+from lambent.ports.snapshots import Snapshots
 from lambent.ports.store import Store
 
 
@@ -53,7 +54,8 @@ class Control:
     """What should exist. Entering it counts what the store holds and resumes what an earlier process began.
 
     `activate` makes a version's code ready to run, in the background of each create and update; for the other
-    callables see `Functions`. `allocation` says how far provisioned concurrency has come.
+    callables see `Functions`. `allocation` says how far provisioned concurrency has come. Without `snapshots` SnapStart
+    is refused.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Control:
         concurrency: int = limits.ACCOUNT_CONCURRENCY,
         code_storage_bytes: int = limits.CODE_STORAGE_BYTES,
         allocation: AllocationOf = lambda function: Allocation(),
+        snapshots: Snapshots | None = None,
         now: Callable[[], float] = time.time,
         new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
     ) -> None:
@@ -80,7 +83,9 @@ class Control:
         account = Account(ledger, concurrency=concurrency, code_storage_bytes=code_storage_bytes)
         self._catalogue = Catalogue(store, ledger, packages)
         self._layers = LayerCatalogue(store, ledger, packages, self._catalogue.changing)
-        self._activations = Activations(self._catalogue, activate, stamps)
+        self._activations = Activations(
+            self._catalogue, activate, stamps, snapshots.snapshot if snapshots is not None else None
+        )
         self._mappings = MappingCatalogue(store)
         signings = SigningCatalogue(store)
         signing = CodeSigning(self._catalogue, signings)
@@ -100,9 +105,10 @@ class Control:
                 architectures=architectures,
                 presign=presign,
                 runtime_warning=runtime_warning,
+                snapshots=snapshots,
             ),
             Listing(self._catalogue),
-            Versions(self._catalogue, account, stamps),
+            Versions(self._catalogue, account, self._activations, stamps),
             Aliases(self._catalogue, stamps),
             Layers(self._layers, packages, account, stamps, presign=presign),
             LayerPermissions(self._layers, stamps),
@@ -137,6 +143,8 @@ class Control:
         await self._activations.__aenter__()
         for record in under_way:
             self._activations.begin(record)
+        for version in self._catalogue.unfinished:
+            self._activations.begin_snapshot(version)
         return self
 
     async def __aexit__(

@@ -13,7 +13,7 @@ import msgspec
 from lambent.control.stamps import age_s
 from lambent.model.arn import LATEST
 from lambent.model.errors import PreconditionFailed, ResourceConflict
-from lambent.model.function import FunctionRecord, FunctionVersion, State, UpdateStatus
+from lambent.model.function import SNAP_START_ON, FunctionRecord, FunctionVersion, State, UpdateStatus
 
 _STUCK_AFTER_S = 360.0
 """From then on updates and deletes of a Pending function are let through."""
@@ -80,6 +80,26 @@ def updating(record: FunctionRecord, latest: FunctionVersion) -> FunctionRecord:
     )
 
 
+def takes_snapshot(version: FunctionVersion) -> bool:
+    """Whether a published version starts from a snapshot (SnapStart), which is taken while it is Pending."""
+    return version.snap_start == SNAP_START_ON and version.version != LATEST
+
+
+_SNAPSHOT_FAILURES = {
+    "Sandbox.Timedout": "FunctionError.InitTimeout",
+    "Runtime.OutOfMemory": "FunctionError.InitResourceExhausted",
+    "Runtime.InvalidEntrypoint": "FunctionError.InvalidEntryPoint",
+    "Runtime.ExitError": "FunctionError",
+}
+
+
+def snapshot_failure_code(error_type: str) -> str:
+    """AWS's StateReasonCode for an Init that has failed while the snapshot was taken."""
+    if error_type.startswith("Extension."):
+        return "FunctionError.ExtensionInitError"
+    return _SNAPSHOT_FAILURES.get(error_type, "FunctionError.RuntimeInitError")
+
+
 def activated(version: FunctionVersion, revision_id: str) -> FunctionVersion:
     return replace(
         version,
@@ -118,6 +138,8 @@ def published(
         description=record.latest.description if description is None else description,
         revision_id=revision_id,
     )
+    if takes_snapshot(version):
+        version = replace(created(version), last_update_status=None)
     naming = replace(
         record,
         next_version=record.next_version + 1,

@@ -10,7 +10,8 @@ from typing import NoReturn
 from lambent.control.requests import ConfigurationMembers, CreateFunctionRequest, LoggingMembers, unsupported
 from lambent.model import limits
 from lambent.model.errors import InvalidParameterValue, ValidationError
-from lambent.model.function import LogFormat
+from lambent.model.function import SNAP_START_ON, FunctionVersion, LogFormat
+from lambent.ports.snapshots import Snapshots
 
 RESERVED_VARIABLES = frozenset((
     "_HANDLER", "_X_AMZN_TRACE_ID", "AWS_DEFAULT_REGION", "AWS_REGION", "AWS_EXECUTION_ENV", "AWS_LAMBDA_FUNCTION_NAME",
@@ -74,10 +75,23 @@ def check_configuration(request: ConfigurationMembers, runtimes: Sequence[str]) 
         _check_variables(request.environment.variables or {})
     if request.dead_letter_config is not None and request.dead_letter_config.target_arn:
         _check_dead_letter_target(request.dead_letter_config.target_arn)
-    if request.snap_start is not None and request.snap_start.apply_on == "PublishedVersions":
-        raise unsupported("SnapStart.ApplyOn PublishedVersions")
     if request.logging_config is not None:
         _check_logging(request.logging_config)
+
+
+def check_snap_start(version: FunctionVersion, snapshots: Snapshots | None) -> None:
+    """Refuse SnapStart where it cannot be had: by runtime and /tmp as AWS does, or by what this host is."""
+    if version.snap_start != SNAP_START_ON:
+        return
+    if snapshots is None:
+        raise unsupported(f"SnapStart.ApplyOn {SNAP_START_ON}")
+    obstacle = snapshots.snap_start_obstacle(version.runtime or "")
+    if obstacle is not None:
+        raise InvalidParameterValue(obstacle)
+    if version.ephemeral_storage_mib > limits.EPHEMERAL_STORAGE_MIB_MINIMUM:
+        raise InvalidParameterValue(
+            f"SnapStart is not supported with more than {limits.EPHEMERAL_STORAGE_MIB_MINIMUM} MB of ephemeral storage."
+        )
 
 
 def check_architectures(architectures: Sequence[str] | None, supported: Sequence[str]) -> None:

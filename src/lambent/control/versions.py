@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from lambent.control import answers, states
 from lambent.control.account import Account
+from lambent.control.activation import Activations
 from lambent.control.answers import Answer
 from lambent.control.catalogue import Catalogue, is_number
 from lambent.control.names import unqualified_arn
@@ -16,13 +17,14 @@ from lambent.control.stamps import Stamps
 from lambent.model.arn import LATEST
 from lambent.model.caller import CallerContext
 from lambent.model.errors import InvalidParameterValue
-from lambent.model.function import FunctionRecord, FunctionVersion
+from lambent.model.function import FunctionRecord, FunctionVersion, State
 
 
 class Versions:
-    def __init__(self, catalogue: Catalogue, account: Account, stamps: Stamps) -> None:
+    def __init__(self, catalogue: Catalogue, account: Account, activations: Activations, stamps: Stamps) -> None:
         self._catalogue = catalogue
         self._account = account
+        self._activations = activations
         self._stamps = stamps
 
     @property
@@ -48,6 +50,8 @@ class Versions:
                 record = replace(record, latest=replace(record.latest, revision_id=self._stamps.new_id()))
                 await self._catalogue.put_version(version)
                 await self._catalogue.put(record, found.revision)
+                if states.takes_snapshot(version):
+                    self._activations.begin_snapshot(version)
         return answers.configuration(version, version.qualified_arn)
 
     async def list_versions_by_function(self, caller: CallerContext, request: ListVersionsRequest) -> Answer:
@@ -64,8 +68,10 @@ class Versions:
         }
 
     async def _unchanged(self, record: FunctionRecord) -> FunctionVersion | None:
+        """The last version where there is nothing new to publish. One that has failed may be tried again."""
         number = states.unchanged_version(record)
-        return None if number is None else await self._catalogue.published(record, number)
+        version = None if number is None else await self._catalogue.published(record, number)
+        return version if version is not None and version.state is not State.FAILED else None
 
 
 def _require_code(latest: FunctionVersion, code_sha256: str | None) -> None:

@@ -22,6 +22,9 @@ from lambent.model.events import (
     LogsDropped,
     PlatformEvent,
     Report,
+    RestoreReport,
+    RestoreRuntimeDone,
+    RestoreStart,
     RuntimeDone,
     ShutdownDone,
     Start,
@@ -74,14 +77,14 @@ def kept_lines(application_level: str) -> Callable[[bytes], bytes]:
 
 def event_level(event: PlatformEvent) -> str:
     match event:
-        case InitStart():
+        case InitStart() | RestoreStart():
             return "INFO" if event.runtime_version is not None else "DEBUG"
-        case InitRuntimeDone() | RuntimeDone():
+        case InitRuntimeDone() | RestoreRuntimeDone() | RuntimeDone():
             return "DEBUG" if event.status is Status.SUCCESS else "WARN"
         case InitReport():
             on_success = "DEBUG" if event.initialization_type is InitializationType.ON_DEMAND else "INFO"
             return on_success if event.status is Status.SUCCESS else "WARN"
-        case Report():
+        case Report() | RestoreReport():
             return "INFO" if event.status is Status.SUCCESS else "WARN"
         case ExtensionInit():
             return "INFO" if event.error_type is None else "WARN"

@@ -14,6 +14,9 @@ from lambent.model.events import (
     LogsDropped,
     PlatformEvent,
     Report,
+    RestoreReport,
+    RestoreRuntimeDone,
+    RestoreStart,
     RuntimeDone,
     ShutdownDone,
     Start,
@@ -32,9 +35,13 @@ def text_line(event: PlatformEvent) -> str | None:
         case Report():
             return _report(event)
         case InitStart():
-            return _init_start(event)
+            return _start_of("INIT", event)
         case InitReport():
             return _init_report(event)
+        case RestoreStart():
+            return _start_of("RESTORE", event)
+        case RestoreReport():
+            return _restore_report(event)
         case ExtensionInit():
             return _extension(event)
         case TelemetrySubscription():
@@ -45,7 +52,7 @@ def text_line(event: PlatformEvent) -> str | None:
             return f"LOGS_DROPPED\tName: {event.name}\t{losses}\n"
         case Fault():
             return f"{event.text}\n"
-        case InitRuntimeDone() | ShutdownDone():
+        case InitRuntimeDone() | RestoreRuntimeDone() | ShutdownDone():
             return None
         case _:
             assert_never(event)
@@ -59,6 +66,9 @@ def _report(event: Report) -> str:
     )
     if event.init_duration_ms is not None:
         line += f"Init Duration: {event.init_duration_ms:.2f} ms\t"
+    if event.restore_duration_ms is not None:
+        line += f"Restore Duration: {event.restore_duration_ms:.2f} ms\t"
+        line += f"Billed Restore Duration: {event.billed_restore_duration_ms} ms\t"
     if event.status is not Status.SUCCESS:
         line += _status(event.status, event.error_type)
     if event.trace_id is None:
@@ -76,10 +86,10 @@ def _trace_line(trace_id: str) -> str:
     return f"XRAY TraceId: {fields['Root']}\tSegmentId: {fields['Parent']}\tSampled: true\t\n"
 
 
-def _init_start(event: InitStart) -> str | None:
+def _start_of(phase: str, event: InitStart | RestoreStart) -> str | None:
     if event.runtime_version is None:
         return None
-    line = f"INIT_START Runtime Version: {event.runtime_version}"
+    line = f"{phase}_START Runtime Version: {event.runtime_version}"
     if event.runtime_version_arn is not None:
         line += f"\tRuntime Version ARN: {event.runtime_version_arn}"
     return line + "\n"
@@ -97,6 +107,13 @@ def _init_report(event: InitReport) -> str | None:
     if event.status is Status.SUCCESS and event.initialization_type is InitializationType.ON_DEMAND:
         return None
     line = f"INIT_REPORT Init Duration: {event.duration_ms:.2f} ms\tPhase: {event.phase}"
+    if event.status is not Status.SUCCESS:
+        line += "\t" + _status(event.status, event.error_type)
+    return line + "\n"
+
+
+def _restore_report(event: RestoreReport) -> str:
+    line = f"RESTORE_REPORT Restore Duration: {event.duration_ms:.2f} ms"
     if event.status is not Status.SUCCESS:
         line += "\t" + _status(event.status, event.error_type)
     return line + "\n"

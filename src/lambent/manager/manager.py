@@ -23,7 +23,7 @@ from lambent.manager.pool import Pool
 from lambent.manager.provision import INIT_FAILED
 from lambent.manager.rates import PROVISIONING_PER_S, RequestRates, ScalingRates, throttled
 from lambent.model.arn import FunctionArn
-from lambent.model.errors import PlatformError, TooManyRequests
+from lambent.model.errors import ApiError, PlatformError, TooManyRequests
 from lambent.model.events import InitializationType
 from lambent.model.invocation import EnvironmentId, InvokeRequest, InvokeResult, Target
 from lambent.model.provisioned import Allocation
@@ -230,7 +230,7 @@ class LocalManager:
     def environment_responded(self, environment_id: EnvironmentId) -> None:
         self._pool_of[environment_id].responded.add(environment_id)
 
-    def environment_gone(self, environment_id: EnvironmentId, error: PlatformError | None) -> None:
+    def environment_gone(self, environment_id: EnvironmentId, error: PlatformError | ApiError | None) -> None:
         pool = self._pool_of.pop(environment_id)
         is_awaited = environment_id in pool.starting
         del self._born_s[environment_id]

@@ -140,6 +140,18 @@ class NotImplementedByLambent(ApiError):
     code, status = "NotImplementedException", 400
 
 
+class SnapStartError(ApiError):
+    """An environment could not be restored: an after-restore hook failed, or its runtime ended."""
+
+    code, status = "SnapStartException", 400
+
+
+class SnapStartTimeout(ApiError):
+    """A restore took longer than it may."""
+
+    code, status = "SnapStartTimeoutException", 408
+
+
 class FunctionError(Exception):
     """The customer's code failed. `error_type` is AWS's word (`Runtime.ExitError`); `payload` answers the caller."""
 

@@ -15,6 +15,9 @@ from lambent.model.events import (
     LogsDropped,
     PlatformEvent,
     Report,
+    RestoreReport,
+    RestoreRuntimeDone,
+    RestoreStart,
     RuntimeDone,
     ShutdownDone,
     Start,
@@ -58,6 +61,12 @@ def _described(event: PlatformEvent, is_base: bool) -> tuple[str, Record | str] 
             return "initRuntimeDone", _init_end(event)
         case InitReport():
             return "initReport", {**_init_end(event), "metrics": {"durationMs": _ms(event.duration_ms)}}
+        case RestoreStart():
+            return "restoreStart", _restore_start(event)
+        case RestoreRuntimeDone():
+            return "restoreRuntimeDone", _restore_end(event)
+        case RestoreReport():
+            return "restoreReport", {**_restore_end(event), "metrics": {"durationMs": _ms(event.duration_ms)}}
         case Start():
             tracing = _tracing(event.trace_id, is_base)
             return "start", {"requestId": event.request_id, "version": event.version, **tracing}
@@ -115,7 +124,7 @@ def _extension(event: ExtensionInit) -> Record:
     })  # fmt: skip
 
 
-def _error_type(event: RuntimeDone | Report) -> str | None:
+def _error_type(event: RuntimeDone | Report | RestoreRuntimeDone | RestoreReport) -> str | None:
     """A timeout is no error and has no type."""
     return None if event.status is Status.TIMEOUT else event.error_type
 
@@ -127,6 +136,21 @@ def _init_end(event: InitRuntimeDone | InitReport) -> Record:
         "status": event.status,
         "errorType": event.error_type,
     })  # fmt: skip
+
+
+def _restore_start(event: RestoreStart) -> Record:
+    return _without_none({
+        "functionName": event.function_name,
+        "functionVersion": event.function_version,
+        "instanceId": event.instance_id,
+        "instanceMaxMemory": event.instance_memory_bytes,
+        "runtimeVersion": event.runtime_version,
+        "runtimeVersionArn": event.runtime_version_arn,
+    })  # fmt: skip
+
+
+def _restore_end(event: RestoreRuntimeDone | RestoreReport) -> Record:
+    return _without_none({"status": event.status, "errorType": _error_type(event)})
 
 
 def _runtime_done(event: RuntimeDone) -> Record:
@@ -159,6 +183,8 @@ def report_metrics(event: Report) -> Record:
         "memorySizeMB": event.memory_size_mib,
         "maxMemoryUsedMB": event.max_memory_used_mib,
         "initDurationMs": None if event.init_duration_ms is None else _ms(event.init_duration_ms),
+        "restoreDurationMs": None if event.restore_duration_ms is None else _ms(event.restore_duration_ms),
+        "billedRestoreDurationMs": event.billed_restore_duration_ms,
     })  # fmt: skip
 
 

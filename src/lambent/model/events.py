@@ -90,6 +90,31 @@ class InitReport(Struct, frozen=True, kw_only=True):
     error_type: str | None = None
 
 
+class RestoreStart(Struct, frozen=True, kw_only=True):
+    """An environment is about to be made of its version's snapshot (SnapStart)."""
+
+    time: float
+    runtime_version: str | None
+    runtime_version_arn: str | None
+    function_name: str
+    function_version: str
+    instance_id: str
+    instance_memory_bytes: int
+
+
+class RestoreRuntimeDone(Struct, frozen=True, kw_only=True):
+    time: float
+    status: Status
+    error_type: str | None = None
+
+
+class RestoreReport(Struct, frozen=True, kw_only=True):
+    time: float
+    status: Status
+    duration_ms: float
+    error_type: str | None = None
+
+
 class ExtensionInit(Struct, frozen=True, kw_only=True):
     """How one extension has come out of Init."""
 
@@ -122,7 +147,10 @@ class RuntimeDone(Struct, frozen=True, kw_only=True):
 
 
 class Report(Struct, frozen=True, kw_only=True):
-    """Ends an invocation; `init_duration_ms` only on the first one of an environment whose Init ran outside it."""
+    """Ends an invocation; `init_duration_ms` only on the first one of an environment whose Init ran outside it.
+
+    `restore_duration_ms` and what is billed of it: only on the first one of an environment that was restored.
+    """
 
     time: float
     request_id: str
@@ -132,6 +160,8 @@ class Report(Struct, frozen=True, kw_only=True):
     memory_size_mib: int
     max_memory_used_mib: int
     init_duration_ms: float | None = None
+    restore_duration_ms: float | None = None
+    billed_restore_duration_ms: int | None = None
     extension_overhead_ms: float | None = None
     """How long extensions were at work when the runtime was done; part of the duration. None where there are none."""
     error_type: str | None = None
@@ -159,6 +189,9 @@ PlatformEvent = (
     | ExtensionInit
     | InitRuntimeDone
     | InitReport
+    | RestoreStart
+    | RestoreRuntimeDone
+    | RestoreReport
     | Start
     | RuntimeDone
     | Report

@@ -42,6 +42,9 @@ class RecursiveLoop(StrEnum):
     ALLOW = "Allow"
 
 
+SNAP_START_ON = "PublishedVersions"
+"""What `FunctionVersion.snap_start` is where published versions start from a snapshot."""
+
 DEFAULT_LOG_LEVEL = "INFO"
 """Of both levels, where the format is JSON."""
 

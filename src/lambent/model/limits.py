@@ -29,5 +29,7 @@ UNRESERVED_CONCURRENCY_MINIMUM = 100
 INIT_TIMEOUT_S = 10.0
 PROVISIONED_INIT_TIMEOUT_S = 130.0
 """Or the function's own timeout, where that is longer."""
+RESTORE_TIMEOUT_S = 10.0
+"""After-restore hooks included."""
 FILE_DESCRIPTORS = 1_024
 PROCESSES = 1_024

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
-from lambent.model.errors import PlatformError
+from lambent.model.errors import ApiError, PlatformError
 from lambent.model.events import InitializationType
 from lambent.model.function import FunctionVersion
 from lambent.model.invocation import EnvironmentId, InvokeRequest, InvokeResult
@@ -23,8 +23,8 @@ class WorkerListener(Protocol):
         """The caller has the whole answer; the environment will settle very soon, unless it fails."""
         ...
 
-    def environment_gone(self, environment_id: EnvironmentId, error: PlatformError | None) -> None:
-        """The environment exists no more; `error` tells why, where it could not even be made."""
+    def environment_gone(self, environment_id: EnvironmentId, error: PlatformError | ApiError | None) -> None:
+        """The environment exists no more; `error` tells why, where it could not even be made, or restored."""
         ...
 
 

@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from enum import Enum
 from typing import assert_never
 
 from lambent.http.server import BodyReader, Exchange
@@ -18,13 +19,21 @@ from lambent.model.errors import FunctionError, PlatformError
 from lambent.model.events import Phase, ShutdownReason, Status
 from lambent.model.function import FunctionVersion
 from lambent.model.invocation import EnvironmentId, InvokeRequest, InvokeResult
+from lambent.model.limits import RESTORE_TIMEOUT_S
 from lambent.model.response_stream import ResponseStream
 from lambent.worker import lifecycle as life
 from lambent.worker.extensions_api import ExtensionsApi
 from lambent.worker.invocation import Invocation
 from lambent.worker.launch import EXTENSION_PREFIX, RUNTIME, Launch
 from lambent.worker.lifecycle import Lifecycle, State
-from lambent.worker.outcomes import RESPONSE_TRUNCATED, exit_reason, extension_exit_reason, failure_payload
+from lambent.worker.outcomes import (
+    EXITED_SILENTLY,
+    RESPONSE_TRUNCATED,
+    error_message,
+    exit_reason,
+    extension_exit_reason,
+    failure_payload,
+)
 from lambent.worker.processes import Processes
 from lambent.worker.reporter import Reporter
 from lambent.worker.sandbox.client import Sandbox
@@ -51,6 +60,16 @@ class Notices:
     gone: Callable[[EnvironmentId], None]
 
 
+class Origin(Enum):
+    """What an environment comes from, and is for."""
+
+    OWN_INIT = "own Init"
+    TEMPLATE = "template"
+    """Its own Init as well; from then on it is what others are forked from."""
+    RESTORED = "restored"
+    """A fork of its version's template."""
+
+
 class Environment:
     """Serves one invocation at a time of one function version, in a sandbox that is already there."""
 
@@ -66,6 +85,7 @@ class Environment:
         processes: Processes,
         reporter: Reporter,
         notices: Notices,
+        origin: Origin = Origin.OWN_INIT,
     ) -> None:
         self.id = environment_id
         self.version = version
@@ -77,7 +97,10 @@ class Environment:
         self._reporter = reporter
         self._notices = notices
         self._loop = asyncio.get_running_loop()
-        self._lifecycle = Lifecycle()
+        self._lifecycle = Lifecycle(State.RESTORING if origin is Origin.RESTORED else State.STARTING)
+        self.origin = origin
+        self.failure: FunctionError | None = None
+        """Why its Init, or its Restore, has failed."""
         self._invocation: Invocation | None = None
         self._parked: Exchange | None = None
         self._is_undelivered = False
@@ -119,7 +142,13 @@ class Environment:
     # What happens to it -----------------------------------------------------------------------------------------
 
     def begin(self, *, started: float) -> None:
-        """Enter Init: what the first generation is started with was started with the sandbox."""
+        """Enter Init or Restore: what the first generation is started with was started with the sandbox."""
+        if self.origin is Origin.RESTORED:
+            self._reporter.restore_started(started=started)
+            left_s = max(0.0, started + RESTORE_TIMEOUT_S - time.perf_counter())
+            self._set_timer(left_s, life.RestoreDeadlinePassed())
+            self._start_generation()
+            return
         self._reporter.init_started(Phase.INIT, started=started)
         self._set_timer(self._reporter.init_timeout_s, life.InitDeadlinePassed())
         self._start_generation()
@@ -161,8 +190,21 @@ class Environment:
         if self._is_undelivered:
             self._deliver()
 
+    def runtime_asked_restore(self, exchange: Exchange) -> None:
+        """Park the runtime of a template until it is watched, which its forks wait for.
+
+        Raises:
+            IllegalTransition: the runtime may not ask now.
+        """
+        self._parked = exchange
+        self._handle(life.RuntimeAskedRestore())
+
     def runtime_said(
-        self, event: life.RuntimeResponded | life.RuntimeReportedError | life.RuntimeReportedInitError
+        self,
+        event: life.RuntimeResponded
+        | life.RuntimeReportedError
+        | life.RuntimeReportedInitError
+        | life.RuntimeReportedRestoreError,
     ) -> None:
         """Take the runtime's word. Raises IllegalTransition where it may not say that now."""
         self._handle(event)
@@ -226,8 +268,24 @@ class Environment:
     # Decide, then act -------------------------------------------------------------------------------------------
 
     def _handle(self, event: life.Event) -> None:
+        if self.state in life.COMING_TO_LIFE:
+            self._note_failure(event)
         for command in self._lifecycle.handle(event):
             self._perform(command)
+
+    def _note_failure(self, event: life.Event) -> None:
+        match event:
+            case life.GenerationFailed(error_type=error_type, reason=reason):
+                self.failure = FunctionError(error_type, f"Error: {reason}")
+            case (
+                life.RuntimeReportedInitError(error_type=error_type, payload=payload)
+                | life.RuntimeReportedRestoreError(error_type=error_type, payload=payload)
+            ):
+                self.failure = FunctionError(error_type, error_message(payload))
+            case life.InitDeadlinePassed() | life.RestoreDeadlinePassed():
+                self.failure = FunctionError(life.TIMED_OUT, "It has taken longer than it may")
+            case _:
+                pass
 
     def _handle_late(self, event: life.Event) -> None:
         """For news that may come when it matters no more."""
@@ -256,9 +314,16 @@ class Environment:
                 self._reporter.init_ended(command, self.extensions.roster)
                 if command.status is Status.SUCCESS:
                     self.telemetry.close_subscription()
-                self._sandbox.limit_cpu()
+                if self.origin is not Origin.TEMPLATE:  # others must not wait for its forks
+                    self._sandbox.limit_cpu()
                 if self._invocation is None:
                     self._clear_timer()
+            case life.EndRestore():
+                self._reporter.restore_ended(command)
+                self._sandbox.limit_cpu()
+                self._clear_timer()
+            case life.Hold():
+                self._chore(self._hold())
             case life.EndRuntime():
                 assert self._invocation is not None
                 self._reporter.runtime_ended(self._invocation)
@@ -315,6 +380,9 @@ class Environment:
         self._invocation = None
 
     def _settle(self) -> None:
+        if self.state is State.COLD and self.origin is not Origin.OWN_INIT:
+            self.stop()
+            return
         if self.state is State.READY:
             self._freezer = self._loop.call_later(FREEZE_AFTER_S, self._freeze)
         self._notices.settled(self.id, self.state is State.READY)
@@ -336,7 +404,23 @@ class Environment:
                     self._invocation.fail(exc)
                 self._handle_late(life.GenerationFailed("Sandbox.Failure", str(exc)))
 
+    async def _hold(self) -> None:
+        try:
+            await self._sandbox.become_template(self._let_fork)
+        except PlatformError:
+            self.failure = FunctionError("Runtime.ExitError", "Error: The runtime ended, or did not come to be held")
+            raise
+        self._notices.settled(self.id, True)
+
+    def _let_fork(self) -> None:
+        exchange, self._parked = self._parked, None
+        if exchange is not None:
+            exchange.respond(200, (), b"")
+
     async def _boot(self, phase: Phase) -> None:
+        if self.origin is Origin.RESTORED:  # an invoke has come between its end and the news of it
+            self._handle_late(life.GenerationFailed("Runtime.ExitError", EXITED_SILENTLY))
+            return
         self._reporter.init_started(phase, started=time.perf_counter())
         if self.state is State.RESTARTING and not isinstance(self._launch.runtime, FunctionError):
             await self._sandbox.reboot(self._launch.at_boot)

@@ -18,6 +18,12 @@ a reset waits for its end (REPLACING).
 A runtime that streams its response is STREAMING between BUSY and RESPONDED: the caller reads already, and what can go
 wrong is the same.
 
+A version with SnapStart has one environment more, its template, which no invoke ever comes to: after Init its runtime
+waits to be forked from (TEMPLATE). The others begin as such a fork, in RESTORING, and have no Init to repeat: where
+they would be COLD they are stopped.
+
+    STARTING ──restore/next──► TEMPLATE        RESTORING ──next──► READY
+
 The caller is answered exactly once per accepted invocation: by `Answer`, in BUSY, STREAMING or RESTARTING only, and
 after `BeginAnswer` that is the end of the stream. The report of an invocation (`Finish`) comes exactly once as well,
 when all have asked for more or their generation has failed. Between the two, EXTENSIONS_BUSY, the caller is gone and
@@ -47,6 +53,8 @@ class State(Enum):
     COLD = "Cold"
     RESTARTING = "Restarting"
     EXTENSIONS_RESTARTING = "ExtensionsRestarting"
+    TEMPLATE = "Template"
+    RESTORING = "Restoring"
     STOPPING = "Stopping"
     DEAD = "Dead"
 
@@ -99,6 +107,17 @@ class RuntimeReportedInitError(Struct, frozen=True):
     error_type: str
 
 
+class RuntimeAskedRestore(Struct, frozen=True):
+    """GET /runtime/restore/next: Init is over, and the runtime may be forked from."""
+
+
+class RuntimeReportedRestoreError(Struct, frozen=True):
+    """POST /runtime/restore/error."""
+
+    payload: bytes
+    error_type: str
+
+
 class GenerationFailed(Struct, frozen=True):
     """A process of the generation ended, or never started; `reason` is AWS's text, e.g. `exit status 1`."""
 
@@ -112,6 +131,10 @@ class InvokeAccepted(Struct, frozen=True):
 
 class InitDeadlinePassed(Struct, frozen=True):
     """Ten seconds of Init are over."""
+
+
+class RestoreDeadlinePassed(Struct, frozen=True):
+    """Ten seconds of Restore are over."""
 
 
 class InvokeDeadlinePassed(Struct, frozen=True):
@@ -135,9 +158,12 @@ Event = (
     | RuntimeEndedStream
     | RuntimeReportedError
     | RuntimeReportedInitError
+    | RuntimeAskedRestore
+    | RuntimeReportedRestoreError
     | GenerationFailed
     | InvokeAccepted
     | InitDeadlinePassed
+    | RestoreDeadlinePassed
     | InvokeDeadlinePassed
     | GenerationGone
     | StopRequested
@@ -161,6 +187,17 @@ class EndInit(Struct, frozen=True):
 
     status: Status
     error_type: str | None = None
+
+
+class EndRestore(Struct, frozen=True):
+    """Restore is over; report it."""
+
+    status: Status
+    error_type: str | None = None
+
+
+class Hold(Struct, frozen=True):
+    """Have environments forked from the runtime."""
 
 
 class Settle(Struct, frozen=True):
@@ -205,7 +242,19 @@ class Destroy(Struct, frozen=True):
 
 
 Command = (
-    Boot | StartRuntime | EndInit | Settle | Deliver | BeginAnswer | Answer | EndRuntime | Finish | ShutDown | Destroy
+    Boot
+    | StartRuntime
+    | EndInit
+    | EndRestore
+    | Hold
+    | Settle
+    | Deliver
+    | BeginAnswer
+    | Answer
+    | EndRuntime
+    | Finish
+    | ShutDown
+    | Destroy
 )
 
 TIMED_OUT = "Sandbox.Timedout"
@@ -230,7 +279,7 @@ def _nothing(_: Event) -> list[Command]:
 
 def _shut_down_for(event: Event) -> ShutDown:
     match event:
-        case InitDeadlinePassed() | InvokeDeadlinePassed():
+        case InitDeadlinePassed() | RestoreDeadlinePassed() | InvokeDeadlinePassed():
             return ShutDown(ShutdownReason.TIMEOUT)
         case StopRequested():
             return ShutDown(ShutdownReason.SPINDOWN)
@@ -252,6 +301,28 @@ def _init_failed(event: Event) -> list[Command]:
             return [EndInit(Status.TIMEOUT), _shut_down_for(event)]
         case GenerationFailed(error_type=error_type) | RuntimeReportedInitError(error_type=error_type):
             return [EndInit(Status.ERROR, error_type), _shut_down_for(event)]
+        case _:
+            raise AssertionError(event)
+
+
+def _become_template(_: Event) -> list[Command]:
+    return [EndInit(Status.SUCCESS), Hold()]
+
+
+def _restored(_: Event) -> list[Command]:
+    return [EndRestore(Status.SUCCESS), Settle()]
+
+
+def _restore_failed(event: Event) -> list[Command]:
+    match event:
+        case RestoreDeadlinePassed():
+            return [EndRestore(Status.TIMEOUT, TIMED_OUT), _shut_down_for(event)]
+        case (
+            GenerationFailed(error_type=error_type)
+            | RuntimeReportedRestoreError(error_type=error_type)
+            | RuntimeReportedInitError(error_type=error_type)
+        ):
+            return [EndRestore(Status.ERROR, error_type), _shut_down_for(event)]
         case _:
             raise AssertionError(event)
 
@@ -355,7 +426,16 @@ TRANSITIONS: Mapping[tuple[State, type[Event]], tuple[State, _Action]] = {
     (State.STARTING, RuntimeReportedInitError): (State.RESETTING, _init_failed),
     (State.STARTING, GenerationFailed): (State.RESETTING, _init_failed),
     (State.STARTING, InitDeadlinePassed): (State.RESETTING, _init_failed),
+    (State.STARTING, RuntimeAskedRestore): (State.TEMPLATE, _become_template),
     (State.STARTING, StopRequested): (State.STOPPING, _shut_down),
+    (State.TEMPLATE, GenerationFailed): (State.STOPPING, _shut_down),
+    (State.TEMPLATE, StopRequested): (State.STOPPING, _shut_down),
+    (State.RESTORING, AllAskedNext): (State.READY, _restored),
+    (State.RESTORING, RuntimeReportedRestoreError): (State.STOPPING, _restore_failed),
+    (State.RESTORING, RuntimeReportedInitError): (State.STOPPING, _restore_failed),
+    (State.RESTORING, GenerationFailed): (State.STOPPING, _restore_failed),
+    (State.RESTORING, RestoreDeadlinePassed): (State.STOPPING, _restore_failed),
+    (State.RESTORING, StopRequested): (State.STOPPING, _shut_down),
     (State.EXTENSIONS_STARTING, AllAskedNext): (State.READY, _init_done),
     (State.EXTENSIONS_STARTING, GenerationFailed): (State.RESETTING, _init_failed),
     (State.EXTENSIONS_STARTING, InitDeadlinePassed): (State.RESETTING, _init_failed),
@@ -410,6 +490,8 @@ TRANSITIONS: Mapping[tuple[State, type[Event]], tuple[State, _Action]] = {
 }
 
 
+COMING_TO_LIFE = frozenset({State.STARTING, State.EXTENSIONS_STARTING, State.RESTORING})
+"""What goes wrong now is why there is no such environment."""
 STARTING_UP = frozenset({State.STARTING, State.RESTARTING})
 """The runtime has yet to ask for its first event, or even to start."""
 EXTENSIONS_AT_WORK = frozenset({State.EXTENSIONS_STARTING, State.EXTENSIONS_BUSY, State.EXTENSIONS_RESTARTING})
@@ -419,12 +501,12 @@ RUNTIME_WAITS = EXTENSIONS_AT_WORK | {State.READY}
 
 
 class Lifecycle:
-    """Where one environment stands. Starts in STARTING: its first generation is being booted."""
+    """Where one environment stands. Starts in STARTING: its first generation is being booted; or in RESTORING."""
 
     __slots__ = ("state",)
 
-    def __init__(self) -> None:
-        self.state = State.STARTING
+    def __init__(self, state: State = State.STARTING) -> None:
+        self.state = state
 
     def handle(self, event: Event) -> list[Command]:
         """Apply one event and return what must now be done, in order.

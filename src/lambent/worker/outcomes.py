@@ -7,6 +7,7 @@ import re
 import signal
 from datetime import UTC, datetime
 
+from lambent.model.errors import FunctionError, SnapStartError, SnapStartTimeout
 from lambent.model.limits import INVOKE_RESPONSE_BYTES
 from lambent.worker.lifecycle import TIMED_OUT
 
@@ -71,6 +72,23 @@ def failure_message(error_type: str, reason: str | None, *, request_id: str, tim
 def failure_payload(error_type: str, message: str) -> bytes:
     """The Invoke payload of a failure that the runtime could not report itself."""
     return json.dumps({"errorType": error_type, "errorMessage": message}, separators=(",", ":")).encode()
+
+
+def error_message(payload: bytes) -> str:
+    """The message in an error that a runtime has reported, or all of it where it has no such form."""
+    try:
+        document = json.loads(payload)
+    except ValueError:
+        document = None
+    message = document.get("errorMessage") if isinstance(document, dict) else None
+    return message if isinstance(message, str) else payload.decode(errors="replace")
+
+
+def restore_error(failure: FunctionError) -> SnapStartError | SnapStartTimeout:
+    """What the caller is told of an environment that could not be made from its snapshot."""
+    if failure.error_type == TIMED_OUT:
+        return SnapStartTimeout(f"The function could not be restored from its snapshot in time. {failure.message}")
+    return SnapStartError(f"The function could not be restored from its snapshot. {failure}")
 
 
 def failure_line(error_type: str, message: str, *, now: float, request_id: str, timeout_s: int) -> str:

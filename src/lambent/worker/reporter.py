@@ -15,6 +15,9 @@ from lambent.model.events import (
     InitStart,
     Phase,
     Report,
+    RestoreReport,
+    RestoreRuntimeDone,
+    RestoreStart,
     RuntimeDone,
     ShutdownDone,
     Start,
@@ -26,7 +29,7 @@ from lambent.model.limits import INIT_TIMEOUT_S, PROVISIONED_INIT_TIMEOUT_S
 from lambent.ports.telemetry import LogStream
 from lambent.worker.extensions import Extension
 from lambent.worker.invocation import Invocation
-from lambent.worker.lifecycle import EndInit, Finish
+from lambent.worker.lifecycle import EndInit, EndRestore, Finish
 from lambent.worker.outcomes import failure_line, failure_message, failure_payload
 from lambent.worker.output import Output
 
@@ -57,6 +60,7 @@ class Reporter:
         self._memory_peak_bytes = memory_peak_bytes
         self._init_started = 0.0
         self._init_duration_ms: float | None = None
+        self._restore_duration_ms: float | None = None
         self._phase = Phase.INIT
         self.memory_peak_mib = 0
         """What the last report told."""
@@ -118,6 +122,33 @@ class Reporter:
             )
         )
 
+    def restore_started(self, *, started: float) -> None:
+        """`started` as of `init_started`."""
+        self._init_started = started
+        name, arn = self._runtime_version or (None, None)
+        self._stream.emit(
+            RestoreStart(
+                time=time.time(),
+                runtime_version=name,
+                runtime_version_arn=arn,
+                function_name=self._version.name,
+                function_version=self._version.version,
+                instance_id=self._instance_id,
+                instance_memory_bytes=self._version.memory_mib * _MIB,
+            )
+        )
+
+    def restore_ended(self, end: EndRestore) -> None:
+        duration_ms = (time.perf_counter() - self._init_started) * 1000
+        if end.status is Status.SUCCESS:
+            self._restore_duration_ms = duration_ms
+        self._drain_outputs()
+        now = time.time()
+        self._stream.emit(RestoreRuntimeDone(time=now, status=end.status, error_type=end.error_type))
+        self._stream.emit(
+            RestoreReport(time=now, status=end.status, duration_ms=duration_ms, error_type=end.error_type)
+        )
+
     def invoke_started(self, request: InvokeRequest) -> None:
         self._stream.emit(
             Start(
@@ -152,6 +183,8 @@ class Reporter:
         if end.status is Status.TIMEOUT:
             duration_ms = self._version.timeout_s * 1000.0
         init_duration_ms, self._init_duration_ms = self._init_duration_ms, None
+        restore_duration_ms, self._restore_duration_ms = self._restore_duration_ms, None
+        billed_restore_ms = None if restore_duration_ms is None else ceil(restore_duration_ms)
         if invocation.runtime_ended is None:
             self._runtime_done(invocation, end.status, end.error_type, duration_ms)
         overhead_ms = None
@@ -165,10 +198,12 @@ class Reporter:
                 request_id=request.request_id,
                 status=end.status,
                 duration_ms=duration_ms,
-                billed_duration_ms=max(1, ceil(duration_ms + (init_duration_ms or 0.0))),
+                billed_duration_ms=max(1, ceil(duration_ms + (init_duration_ms or 0.0))) + (billed_restore_ms or 0),
                 memory_size_mib=self._version.memory_mib,
                 max_memory_used_mib=self.memory_peak_mib,
                 init_duration_ms=init_duration_ms,
+                restore_duration_ms=restore_duration_ms,
+                billed_restore_duration_ms=billed_restore_ms,
                 extension_overhead_ms=overhead_ms,
                 error_type=end.error_type,
                 trace_id=request.trace_id,

@@ -13,11 +13,13 @@ from lambent.http.server import BodyReader, Exchange
 from lambent.model.limits import INVOKE_RESPONSE_BYTES
 from lambent.worker import extensions_api, telemetry_api
 from lambent.worker.answers import accept, refuse, refuse_too_large
-from lambent.worker.environment import Environment
+from lambent.worker.container_credentials import ContainerCredentials
+from lambent.worker.environment import Environment, Origin
 from lambent.worker.lifecycle import (
     IllegalTransition,
     RuntimeReportedError,
     RuntimeReportedInitError,
+    RuntimeReportedRestoreError,
     RuntimeResponded,
     State,
 )
@@ -34,13 +36,16 @@ _ROOT = b"/2018-06-01"
 _NEXT = _ROOT + b"/runtime/invocation/next"
 _INVOCATION = _ROOT + b"/runtime/invocation/"
 _INIT_ERROR = _ROOT + b"/runtime/init/error"
+_RESTORE = _ROOT + b"/runtime/restore/"
+_CREDENTIALS = b"/2021-04-23/credentials"
 
 
 class RuntimeApi:
     """Answers the runtime of one environment."""
 
-    def __init__(self, environment: Environment) -> None:
+    def __init__(self, environment: Environment, credentials: ContainerCredentials | None = None) -> None:
         self._environment = environment
+        self._credentials = credentials
         self._collecting: dict[str, asyncio.Task[None]] = {}
         """What is being read for whom: at most one, for each holds as much as a response may."""
 
@@ -67,8 +72,10 @@ class RuntimeApi:
                 self._environment.extensions.handle(exchange)
             elif path in telemetry_api.PATHS:
                 self._environment.telemetry.handle(exchange)
-            elif path.startswith(_ROOT + b"/runtime/restore/"):
-                refuse(exchange, 404, "RestoreNotEnabled", "SnapStart is not enabled for this function")
+            elif path.startswith(_RESTORE):
+                self._restore(exchange, path[len(_RESTORE) :])
+            elif path == _CREDENTIALS and self._credentials is not None:
+                self._credentials.answer(exchange)
             else:
                 refuse(exchange, 404, "NotFound", f"No such path: {path.decode('latin-1')}")
         except IllegalTransition as exc:
@@ -121,6 +128,19 @@ class RuntimeApi:
             _respond(self._environment, exchange)
         except IllegalTransition as exc:
             _refuse_transition(exchange, exc)
+
+    def _restore(self, exchange: Exchange, verb: bytes) -> None:
+        origin = self._environment.origin
+        if verb == b"next" and origin is Origin.TEMPLATE:
+            if _is_method(exchange, "GET"):
+                self._environment.runtime_asked_restore(exchange)
+        elif verb == b"error" and origin is not Origin.OWN_INIT:
+            if _is_method(exchange, "POST"):
+                event = RuntimeReportedRestoreError(exchange.body, _error_type(exchange))
+                self._environment.runtime_said(event)
+                accept(exchange)
+        else:
+            refuse(exchange, 404, "RestoreNotEnabled", "SnapStart is not enabled for this function")
 
     def _init_error(self, exchange: Exchange) -> None:
         if _is_method(exchange, "POST"):

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NewType
 
 from lambent.model.function import DEFAULT_LOG_LEVEL, FunctionVersion, LogFormat
 from lambent.ports.roles import RoleCredentials
 from lambent.worker.sandbox.plan import AWS_ENDPOINT_URL
+
+ContainerToken = NewType("ContainerToken", str)
+"""What the runtime of a version with SnapStart asks for its credentials with."""
 
 _OVERRIDABLE = {
     "LANG": "en_US.UTF-8",
@@ -54,7 +58,7 @@ def runtime_variables(
     *,
     log_stream: str,
     runtime_api: str,
-    credentials: RoleCredentials,
+    credentials: RoleCredentials | ContainerToken,
     initialization_type: str = "on-demand",
 ) -> Mapping[str, str]:
     """The customer's variables over the platform's defaults, and under what is reserved."""
@@ -68,15 +72,23 @@ def runtime_variables(
         "AWS_LAMBDA_FUNCTION_VERSION": version.version,
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(version.memory_mib),
         "AWS_LAMBDA_INITIALIZATION_TYPE": initialization_type,
-        "AWS_LAMBDA_LOG_GROUP_NAME": version.log_group,
-        "AWS_LAMBDA_LOG_STREAM_NAME": log_stream,
         "AWS_LAMBDA_RUNTIME_API": runtime_api,
-        "AWS_ACCESS_KEY_ID": credentials.access_key_id,
-        "AWS_SECRET_ACCESS_KEY": credentials.secret_access_key,
-        "AWS_SESSION_TOKEN": credentials.session_token,
         "LAMBDA_TASK_ROOT": "/var/task",
         "LAMBDA_RUNTIME_DIR": "/var/runtime",
     }
+    if isinstance(credentials, RoleCredentials):
+        reserved |= {
+            "AWS_LAMBDA_LOG_GROUP_NAME": version.log_group,
+            "AWS_LAMBDA_LOG_STREAM_NAME": log_stream,
+            "AWS_ACCESS_KEY_ID": credentials.access_key_id,
+            "AWS_SECRET_ACCESS_KEY": credentials.secret_access_key,
+            "AWS_SESSION_TOKEN": credentials.session_token,
+        }
+    else:  # what a snapshot holds is the same in all environments made from it, and may be old
+        reserved |= {
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"http://{runtime_api}/2021-04-23/credentials",
+            "AWS_CONTAINER_AUTHORIZATION_TOKEN": credentials,
+        }
     if version.logging.log_format is LogFormat.JSON:
         reserved["AWS_LAMBDA_LOG_FORMAT"] = version.logging.log_format
         reserved["AWS_LAMBDA_LOG_LEVEL"] = version.logging.application_log_level or DEFAULT_LOG_LEVEL

@@ -6,27 +6,30 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from lambent.http.server import Limits, Server
+from lambent.model.arn import LATEST, FunctionArn
 from lambent.model.errors import FunctionError, PlatformError
 from lambent.model.events import InitializationType
-from lambent.model.function import FunctionVersion, LogFormat
+from lambent.model.function import SNAP_START_ON, FunctionVersion, LogFormat
 from lambent.model.invocation import EnvironmentId, InvokeRequest, InvokeResult
-from lambent.model.limits import INVOKE_RESPONSE_BYTES, MEMORY_MIB_PER_VCPU, PROCESSES
+from lambent.model.limits import INVOKE_RESPONSE_BYTES, MEMORY_MIB_PER_VCPU, PROCESSES, RESTORE_TIMEOUT_S
 from lambent.model.response_stream import ResponseStream
 from lambent.ports.roles import RoleSessions
 from lambent.ports.telemetry import Telemetry
 from lambent.ports.worker import WorkerListener
 from lambent.worker.aws_endpoint import AwsEndpoint
 from lambent.worker.code_cache import CodeCache
-from lambent.worker.environment import Environment, Notices
+from lambent.worker.container_credentials import ContainerCredentials
+from lambent.worker.environment import Environment, Notices, Origin
 from lambent.worker.event_stream import EventStream
 from lambent.worker.extensions_api import ExtensionsApi
 from lambent.worker.launch import (
@@ -37,7 +40,9 @@ from lambent.worker.launch import (
     managed_process,
     plan_launch,
 )
+from lambent.worker.lifecycle import TIMED_OUT, State
 from lambent.worker.nursery import Nursery
+from lambent.worker.outcomes import restore_error
 from lambent.worker.output import Output, open_extension_output
 from lambent.worker.prewarm import choose_prewarmed
 from lambent.worker.processes import Processes
@@ -45,10 +50,11 @@ from lambent.worker.reporter import Reporter
 from lambent.worker.runtime_api import RuntimeApi
 from lambent.worker.runtimes import Interpreter, Missing, resolve_runtime, runtime_version
 from lambent.worker.sandbox.client import Sandbox, Sandboxes
-from lambent.worker.sandbox.plan import RUNTIME_API_ADDRESS, ProcessPlan, SandboxPlan
+from lambent.worker.sandbox.plan import RUNTIME_API_ADDRESS, Level, ProcessPlan, SandboxPlan
 from lambent.worker.streaming import comes_in_pieces
 from lambent.worker.telemetry_api import TelemetryApi
-from lambent.worker.variables import runtime_variables
+from lambent.worker.templates import Templates
+from lambent.worker.variables import ContainerToken, runtime_variables
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +70,7 @@ _RUNTIME_API_LIMITS = Limits(
 Connections for a runtime and ten extensions; what hostile ones can make the server hold is bounded."""
 
 
+_TEMPLATES_TRIED = 3
 _AWS_LIMITS = Limits(
     head_bytes=64 * 1024,
     bodies_bytes=32 * 1024 * 1024,
@@ -84,6 +91,29 @@ class WorkerOptions:
     egress: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerStatistics:
+    environments: int
+    templates: int
+    """What environments of versions with SnapStart are forked from; they are not among the environments."""
+    templates_memory_mib: int
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """An environment to be made."""
+
+    version: FunctionVersion
+    origin: Origin
+    initialization_type: InitializationType
+    token: ContainerToken | None = None
+    """Of one that asks for its credentials."""
+
+
+_OF_TEMPLATE = ContainerToken("")
+"""An environment that is restored has its variables from its template, whichever that will be."""
+
+
 class LocalWorker:
     """All environments of this host. Leaving it stops them."""
 
@@ -101,6 +131,7 @@ class LocalWorker:
         self._sandboxes = sandboxes
         self._code_cache = code_cache
         self._nursery = Nursery(sandboxes)
+        self._templates = Templates(self._start_template, self.stop)
         self._telemetry = telemetry
         self._role_sessions = role_sessions
         self._aws_endpoint = aws_endpoint
@@ -125,9 +156,17 @@ class LocalWorker:
     def start(
         self, version: FunctionVersion, initialization_type: InitializationType = InitializationType.ON_DEMAND
     ) -> EnvironmentId:
+        if self._takes_snapshot(version):
+            return self._begin(Order(version, Origin.RESTORED, InitializationType.SNAP_START, _OF_TEMPLATE))
+        return self._begin(Order(version, Origin.OWN_INIT, initialization_type))
+
+    def _start_template(self, version: FunctionVersion, token: ContainerToken) -> EnvironmentId:
+        return self._begin(Order(version, Origin.TEMPLATE, InitializationType.SNAP_START, token))
+
+    def _begin(self, order: Order) -> EnvironmentId:
         environment_id = EnvironmentId(secrets.token_hex(16))
         self._ends[environment_id] = asyncio.Event()
-        life = self._live(environment_id, version, initialization_type, time.perf_counter())
+        life = self._live(environment_id, order, time.perf_counter())
         self._lives[environment_id] = asyncio.get_running_loop().create_task(life)
         return environment_id
 
@@ -155,6 +194,45 @@ class LocalWorker:
             code_dir, layer_dirs = await self._code_of(version, stack)
             await self._nursery.zygote_for(version, self._runtime_of(version)[0], code_dir, layer_dirs)
 
+    async def snapshot(self, version: FunctionVersion) -> None:
+        """Run the Init of a published version with SnapStart, for all its environments to start where that has ended.
+
+        Raises:
+            FunctionError: it has failed.
+            PlatformError: it could not be run.
+        """
+        if self._takes_snapshot(version):
+            await self._templates.ready(version)
+
+    def retain_snapshots(self, function: FunctionArn, versions: Collection[str]) -> None:
+        """Let go of what other versions of an unqualified function have left."""
+        self._templates.retain(function, versions)
+
+    def snap_start_obstacle(self, runtime: str) -> str | None:
+        """Why versions with this runtime cannot have SnapStart here; None if they can."""
+        if not runtime.startswith("python"):
+            return f"{runtime} is not supported for SnapStart enabled functions."
+        level = self._sandboxes.report.level
+        if level is not Level.FULL:
+            return f"SnapStart takes sandboxes at isolation level full, and this host gives {level} (lambent doctor)."
+        return None
+
+    def _takes_snapshot(self, version: FunctionVersion) -> bool:
+        return (
+            version.snap_start == SNAP_START_ON
+            and version.version != LATEST
+            and self.snap_start_obstacle(version.runtime or "") is None
+            and isinstance(self._runtime_of(version)[0], Interpreter)
+        )
+
+    def statistics(self) -> WorkerStatistics:
+        templates = [one for one in self._environments.values() if one.origin is Origin.TEMPLATE]
+        return WorkerStatistics(
+            environments=len(self._environments) - len(templates),
+            templates=len(templates),
+            templates_memory_mib=round(sum(one.memory_held_mib for one in templates)),
+        )
+
     def expect(self, version: FunctionVersion) -> None:
         """A version that may be invoked: have what its runtime takes ready by then."""
         interpreter, _ = self._runtime_of(version)
@@ -177,17 +255,22 @@ class LocalWorker:
     async def _live(
         self,
         environment_id: EnvironmentId,
-        version: FunctionVersion,
-        initialization_type: InitializationType,
+        order: Order,
         started: float,
     ) -> None:
-        error: PlatformError | None = None
+        error: PlatformError | FunctionError | None = None
         try:
             async with AsyncExitStack() as stack:
-                environment = await self._make(stack, environment_id, version, initialization_type)
+                if order.origin is Origin.RESTORED:
+                    await self._templates.ready(order.version)
+                    started = time.perf_counter()  # making a template anew is not part of Restore
+                environment = await self._make(stack, environment_id, order)
                 self._environments[environment_id] = environment
                 environment.begin(started=started)
                 await self._ends[environment_id].wait()
+                error = environment.failure if order.origin is not Origin.OWN_INIT else None
+        except FunctionError as exc:
+            error = exc
         except PlatformError as exc:
             log.error("environment.start_failed", exc_info=exc, extra={"environment_id": environment_id})
             error = exc
@@ -196,22 +279,35 @@ class LocalWorker:
         finally:
             self._environments.pop(environment_id, None)
             del self._lives[environment_id], self._ends[environment_id]
-            if self._listener is not None:
-                self._listener.environment_gone(environment_id, error)
+            self._tell_gone(environment_id, order.origin, error)
+
+    def _tell_gone(
+        self, environment_id: EnvironmentId, origin: Origin, error: PlatformError | FunctionError | None
+    ) -> None:
+        if origin is Origin.TEMPLATE:
+            self._templates.gone(environment_id, error)
+        elif self._listener is not None:
+            told = restore_error(error) if isinstance(error, FunctionError) else error
+            self._listener.environment_gone(environment_id, told)
 
     async def _make(
         self,
         stack: AsyncExitStack,
         environment_id: EnvironmentId,
-        version: FunctionVersion,
-        initialization_type: InitializationType,
+        order: Order,
     ) -> Environment:
+        version, initialization_type, token = order.version, order.initialization_type, order.token
         code_dir, layer_dirs = await self._code_of(version, stack)
         stream_name = _stream_name(version, environment_id)
         interpreter, runtime_label = self._runtime_of(version)
         names = external_extensions(layer_dirs)
         zygote = await self._nursery.zygote_for(version, interpreter, code_dir, layer_dirs)
-        credentials = await self._role_sessions.issue_role_session(version.role, version.arn)
+        if order.origin is Origin.TEMPLATE and names:
+            raise FunctionError(
+                "Extension.LaunchError", f"Lambent cannot restore external extensions ({', '.join(names)})"
+            )
+        issue = partial(self._role_sessions.issue_role_session, version.role, version.arn)
+        credentials = await issue() if token is None else token
         variables = runtime_variables(
             version,
             log_stream=stream_name,
@@ -222,7 +318,10 @@ class LocalWorker:
         launch, plan = self._plan(
             environment_id, version, code_dir, layer_dirs, names, interpreter, zygote, dict(variables)
         )
-        sandbox = await self._sandboxes.create(plan)
+        if order.origin is Origin.RESTORED:
+            sandbox, token = await self._restore(plan, version)
+        else:
+            sandbox = await self._sandboxes.create(plan)
         stream = EventStream(self._telemetry.open(version, stream_name))
         outputs, extension_output_fd = [Output(sandbox.output_fd, stream)], None
         if launch.extensions:
@@ -251,11 +350,39 @@ class LocalWorker:
                 outputs=outputs,
                 memory_peak_bytes=sandbox.memory_peak_bytes,
             ),
-            notices=Notices(responded=self._responded, settled=self._settled, gone=self._gone),
+            notices=Notices(
+                responded=self._responded,
+                settled=self._template_settled if order.origin is Origin.TEMPLATE else self._settled,
+                gone=self._gone,
+            ),
+            origin=order.origin,
         )
-        await self._serve_runtime_api(stack, environment, sandbox)
+        await self._serve_runtime_api(
+            stack, environment, sandbox, ContainerCredentials(token, issue) if token else None
+        )
         await self._serve_aws(stack, sandbox)
         return environment
+
+    async def _restore(self, plan: SandboxPlan, version: FunctionVersion) -> tuple[Sandbox, ContainerToken]:
+        """A sandbox from the version's template, and from a new one should that have died meanwhile."""
+        for _ in range(_TEMPLATES_TRIED):
+            template = await self._templates.ready(version)
+            try:
+                async with asyncio.timeout(RESTORE_TIMEOUT_S):
+                    sandbox = await self._sandboxes.create(replace(plan, template=template.environment_id))
+            except TimeoutError as exc:
+                raise FunctionError(TIMED_OUT, "Its template has not come to be forked") from exc
+            except PlatformError:
+                if self._is_template(template.environment_id):
+                    raise
+                self._templates.gone(template.environment_id, None)
+            else:
+                return sandbox, template.token
+        raise PlatformError("its template has died again and again")
+
+    def _is_template(self, environment_id: EnvironmentId) -> bool:
+        environment = self._environments.get(environment_id)
+        return environment is not None and environment.state is State.TEMPLATE
 
     async def _code_of(self, version: FunctionVersion, stack: AsyncExitStack) -> tuple[Path, list[Path]]:
         """The version's package and layers, unpacked, for as long as the stack stands."""
@@ -318,8 +445,14 @@ class LocalWorker:
             return directories["none"]
         return directories.get(interpreter.runtime) or directories[interpreter.language]
 
-    async def _serve_runtime_api(self, stack: AsyncExitStack, environment: Environment, sandbox: Sandbox) -> None:
-        api = RuntimeApi(environment)
+    async def _serve_runtime_api(
+        self,
+        stack: AsyncExitStack,
+        environment: Environment,
+        sandbox: Sandbox,
+        credentials: ContainerCredentials | None,
+    ) -> None:
+        api = RuntimeApi(environment, credentials)
         server = await stack.enter_async_context(
             Server(api.handle, limits=_RUNTIME_API_LIMITS, name="runtime-api", streams=comes_in_pieces)
         )
@@ -339,6 +472,9 @@ class LocalWorker:
     def _settled(self, environment_id: EnvironmentId, is_warm: bool) -> None:
         if self._listener is not None:
             self._listener.environment_settled(environment_id, is_warm=is_warm)
+
+    def _template_settled(self, environment_id: EnvironmentId, is_warm: bool) -> None:
+        self._templates.made(environment_id)
 
     def _gone(self, environment_id: EnvironmentId) -> None:
         self._ends[environment_id].set()

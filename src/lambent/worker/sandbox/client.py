@@ -290,6 +290,8 @@ class Sandbox:
         self._is_running = True
         self._is_boosted = True
         self._booting: asyncio.Future[None] | None = None
+        self._on_watched: Callable[[], None] | None = None
+        self._resting: asyncio.Future[None] | None = None
         self._killed: list[asyncio.Future[None]] = []
         self._destroyed: asyncio.Future[None] | None = None
         self._sockets: deque[asyncio.Future[socket.socket]] = deque()
@@ -371,6 +373,19 @@ class Sandbox:
         self._is_running = True
         await self._booting
 
+    async def become_template(self, fork: Callable[[], None]) -> None:
+        """Let sandboxes be made from this one: each gets a fork of its runtime, which `fork` tells to go and do so.
+
+        Returns when that can be asked for.
+
+        Raises:
+            PlatformError: it has died instead.
+        """
+        self._on_watched = fork
+        self._resting = self._loop.create_future()
+        self._sandboxes.send(wire.MakeTemplate(sandbox_id=self.id))
+        await self._resting
+
     async def destroy(self) -> None:
         """Kill everything inside and remove every trace. May be called again, and while another call waits."""
         if self._destroyed is None:
@@ -388,6 +403,12 @@ class Sandbox:
                 self._tell()
             case wire.Booted():
                 self._boot_ended(None)
+            case wire.TemplateWatched():
+                if self._on_watched is not None:
+                    self._on_watched()
+            case wire.TemplateReady():
+                if self._resting is not None and not self._resting.done():
+                    self._resting.set_result(None)
             case wire.Failed():
                 self._is_running = False
                 self._boot_ended(_failure(report))
@@ -403,6 +424,8 @@ class Sandbox:
     def _died(self) -> None:
         was_running, self._is_running = self._is_running, False
         self._boot_ended(PlatformError(f"sandbox {self.id} died while it booted"))
+        if self._resting is not None and not self._resting.done():
+            self._resting.set_exception(PlatformError(f"sandbox {self.id} died before it could become a template"))
         if was_running:
             self._unheard.append(wire.Died(sandbox_id=self.id))
             self._tell()

@@ -14,6 +14,7 @@ import os
 import resource
 import select
 import signal
+from collections import deque
 from contextlib import ExitStack, contextmanager, suppress
 
 from lambent.worker.sandbox import inner_wire, kernel, process_tree, userns
@@ -33,9 +34,10 @@ _IMAGE_OPTIONS = (
 _IMAGE_WITHOUT_READAHEAD = (*_IMAGE_OPTIONS, ("no_prefetch_block_bitmaps", None))
 """Or a kernel thread would read the whole image's bitmaps, at a third of the cost of a sandbox."""
 FIRST_TO_DIE = b"1000"
+_STRANGERS_KEPT = 16
 TOLD = 3
 """Where a child that waits is told what it is: a Process, as JSON, to the end."""
-_MADE_INSIDE = ("proc", "mask")
+MADE_INSIDE = ("proc", "mask")
 """Mounts without a source on the host; all others are opened before its root is left behind."""
 
 
@@ -85,7 +87,7 @@ def run(setup: Setup, ground: Ground | None, *, is_zygote: bool = False) -> Fork
                 kernel.setns(ground.host_namespace, kernel.CLONE_NEWNS)
             _join_cgroups(setup.cgroup_procs)
             _build_walls(setup.walls, setup.network_namespace, ground.root_namespace)
-        _close_all_but(setup.control, setup.output)
+        close_all_but(setup.control, setup.output)
         _set_resource_limits(setup.resource_limits)
         if setup.walls is not None and ground is not None:
             mount_namespace = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
@@ -125,7 +127,7 @@ def _join_cgroups(cgroup_procs: Sequence[int]) -> None:
 
 
 def _build_walls(walls: Walls, network_namespace: int, root_namespace: int) -> None:
-    placed = [(mount.target, open_mount(mount)) for mount in walls.mounts if mount.kind not in _MADE_INSIDE]
+    placed = [(mount.target, open_mount(mount)) for mount in walls.mounts if mount.kind not in MADE_INSIDE]
     with step("enter namespaces"):
         kernel.setns(network_namespace, kernel.CLONE_NEWNET)
         kernel.setns(root_namespace, kernel.CLONE_NEWNS)
@@ -138,8 +140,8 @@ def _build_walls(walls: Walls, network_namespace: int, root_namespace: int) -> N
         with step(f"mount {target}"):
             kernel.place_mount(mount_fd, target)
     for mount in walls.mounts:
-        if mount.kind in _MADE_INSIDE:
-            _make_mount(mount)
+        if mount.kind in MADE_INSIDE:
+            make_mount(mount)
     os.chdir("/")
 
 
@@ -181,11 +183,16 @@ def _merged_tree(paths: Sequence[str]) -> int:
         return kernel.new_filesystem("overlay", (("lowerdir", lower),), READ_ONLY)
 
 
-def _make_mount(mount: Mount) -> None:
+def open_proc() -> int:
+    """A /proc of the caller's own PID namespace, detached."""
+    attributes = kernel.MOUNT_ATTR_NOSUID | kernel.MOUNT_ATTR_NODEV | kernel.MOUNT_ATTR_NOEXEC
+    return kernel.new_filesystem("proc", (("hidepid", "2"),), attributes)
+
+
+def make_mount(mount: Mount) -> None:
     with step(f"mount {mount.target}"):
         if mount.kind == "proc":
-            attributes = kernel.MOUNT_ATTR_NOSUID | kernel.MOUNT_ATTR_NODEV | kernel.MOUNT_ATTR_NOEXEC
-            kernel.place_mount(kernel.new_filesystem("proc", (("hidepid", "2"),), attributes), mount.target)
+            kernel.place_mount(open_proc(), mount.target)
         elif os.path.exists(mount.target):
             kernel.place_mount(kernel.clone_tree("/home" if os.path.isdir(mount.target) else "/dev/null"), mount.target)
 
@@ -242,7 +249,7 @@ def prefer_to_die(pid: str, score: bytes) -> None:
         os.close(descriptor)
 
 
-def _close_all_but(*keep: int) -> None:
+def close_all_but(*keep: int) -> None:
     """Other sandboxes' descriptors came along with the fork."""
     low = 3
     for descriptor in sorted(keep):
@@ -265,6 +272,8 @@ class Supervisor:
         """It is somebody's sandbox."""
         self._control = control
         self._names: dict[int, str] = {}
+        self._strangers: deque[tuple[int, int]] = deque(maxlen=_STRANGERS_KEPT)
+        """Of late: orphans and their ends."""
         self._child_ended, wakeup = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, _take_note)
@@ -313,8 +322,18 @@ class Supervisor:
             self._signal(request["name"], request["signum"])
         elif request["type"] == "Freeze":
             self._signal_all(signal.SIGSTOP if request["is_frozen"] else signal.SIGCONT)
+        elif request["type"] == "Adopt":
+            self._adopt(request["pid"], request["name"])
         else:
             raise AssertionError(f"{request} is not for PID 1")
+
+    def _adopt(self, pid: int, name: str) -> None:
+        """A child that somebody else had forked from one of ours. It may have ended before we are told."""
+        status = dict(self._strangers).get(pid)
+        if status is None:
+            self._names[pid] = name
+        else:
+            self._tell_end(name, status)
 
     def _start(self, process: Process, output_fd: int) -> None:
         try:
@@ -362,10 +381,14 @@ class Supervisor:
                 return
             name = self._names.pop(pid, None)
             if name is None:
+                self._strangers.append((pid, status))
                 self._embryo_died(pid)
             else:
-                how = "signal" if os.WIFSIGNALED(status) else "code"
-                self._send_exit(name, **{how: os.WTERMSIG(status) if how == "signal" else os.WEXITSTATUS(status)})
+                self._tell_end(name, status)
+
+    def _tell_end(self, name: str, status: int) -> None:
+        how = "signal" if os.WIFSIGNALED(status) else "code"
+        self._send_exit(name, **{how: os.WTERMSIG(status) if how == "signal" else os.WEXITSTATUS(status)})
 
     def _embryo_died(self, pid: int) -> None:
         if self._embryo is not None and self._embryo[0] == pid:

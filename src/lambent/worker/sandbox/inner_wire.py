@@ -83,10 +83,15 @@ def write_setup(setup: Setup) -> Tuple[bytes, List[int]]:  # noqa: UP006
 
 def read_setup(packet: bytes, descriptors: Sequence[int]) -> Setup:
     """What `write_setup` wrote, in another process."""
-    (uid, hostname, mounts, in_user_namespace, pids_maximum), resource_limits = json.loads(packet)
-    walls = Walls(uid, hostname, [Mount(*mount) for mount in mounts], in_user_namespace, pids_maximum)
+    walls, resource_limits = json.loads(packet)
     control, output, network_namespace, *cgroup_procs = descriptors
-    return Setup(walls, control, output, network_namespace, cgroup_procs, resource_limits)
+    return Setup(read_walls(walls), control, output, network_namespace, cgroup_procs, resource_limits)
+
+
+def read_walls(walls: Sequence[Any]) -> Walls:
+    """Walls as JSON has brought them. Any: whatever JSON holds."""
+    uid, hostname, mounts, in_user_namespace, pids_maximum = walls
+    return Walls(uid, hostname, [Mount(*mount) for mount in mounts], in_user_namespace, pids_maximum)
 
 
 def send(wire: _socket.socket, kind: str, descriptors: Sequence[int] = (), **fields: Any) -> None:

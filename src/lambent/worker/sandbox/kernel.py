@@ -50,17 +50,17 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
 _PR_SET_NAME = 15
 _PR_SET_SECCOMP = 22
-_PR_CAPBSET_DROP = 24
-_PR_SET_SECUREBITS = 28
+PR_CAPBSET_DROP = 24
+PR_SET_SECUREBITS = 28
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
 _PR_CAP_AMBIENT = 47
 _PR_CAP_AMBIENT_CLEAR_ALL = 4
 _SECCOMP_MODE_FILTER = 2
-_SECUREBITS_ALL_LOCKED = 0xEF
+SECUREBITS_ALL_LOCKED = 0xEF
 """No privilege by uid 0, no keeping of capabilities, no ambient ones; each bit with its lock."""
 
-_CAPABILITY_VERSION_3 = 0x2008_0522
+CAPABILITY_VERSION_3 = 0x2008_0522
 
 _LOOP_CTL_GET_FREE = 0x4C82
 _LOOP_CONFIGURE = 0x4C0A
@@ -223,14 +223,14 @@ def forbid_new_privileges() -> None:
 def drop_capability_bounds(last: int) -> None:
     """Take every capability, up to the kernel's last, out of what could ever be had again."""
     for capability in range(last + 1):
-        _prctl(_PR_CAPBSET_DROP, capability)
+        _prctl(PR_CAPBSET_DROP, capability)
     _prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
-    _prctl(_PR_SET_SECUREBITS, _SECUREBITS_ALL_LOCKED)
+    _prctl(PR_SET_SECUREBITS, SECUREBITS_ALL_LOCKED)
 
 
 def drop_capabilities() -> None:
     """Give up every capability held now."""
-    header = struct.pack("=Ii", _CAPABILITY_VERSION_3, 0)
+    header = struct.pack("=Ii", CAPABILITY_VERSION_3, 0)
     _check("capset", _syscall(_NR_CAPSET[_MACHINE], header, bytes(24)))
 
 

@@ -109,6 +109,8 @@ class SandboxPlan:
     """From which its first process is forked, while there is one."""
     prewarmed: Prewarmed | None = None
     """What may wait in a sandbox made ahead for functions like this one."""
+    template: str | None = None
+    """Id of the sandbox from whose runtime this one's is forked, with all that Init has left in it (SnapStart)."""
 
 
 class MountKind(StrEnum):

@@ -31,6 +31,7 @@ from lambent.worker.sandbox.inner_wire import Ground
 from lambent.worker.sandbox.network import SANDBOXES_MAXIMUM, Egress, Network
 from lambent.worker.sandbox.plan import Level, ProcessPlan, SandboxPlan
 from lambent.worker.sandbox.resolver import resolver_config
+from lambent.worker.sandbox.restores import Restores, RestoringTemplate
 from lambent.worker.sandbox.root import build_root
 from lambent.worker.sandbox.scratch import ScratchMaker
 from lambent.worker.sandbox.seccomp import compile_filter
@@ -89,6 +90,7 @@ class Sandboxd:
         self._chores: deque[Generator[None]] = deque()
         self._is_stocking = False
         self._selector = selectors.DefaultSelector()
+        self._restores = Restores(server, host, self._selector, self._free, self._chores, orders.spares_maximum)
 
     def serve(self) -> None:
         """Until the server closes its end, or is gone."""
@@ -110,6 +112,9 @@ class Sandboxd:
                         self._hear(key.data)
                     elif isinstance(key.data, Zygote):
                         self._hear_zygote(key.data)
+                    elif isinstance(key.data, RestoringTemplate):
+                        self._restores.hear(key.data)
+                        self._stock()
                     else:
                         os.read(child_ended, 4096)
                         self._reap()
@@ -117,13 +122,14 @@ class Sandboxd:
     def _patience_s(self) -> float | None:
         if self._chores:
             return 0
-        return _LOOK_AROUND_S if any(self._spares.values()) else None
+        return _LOOK_AROUND_S if any(self._spares.values()) or self._restores.has_spares else None
 
     def close(self) -> None:
         """Kill everything and give everything back."""
         for chore in self._chores:
             chore.close()
         self._zygotes.close()
+        self._restores.close()
         spares = [held for shelf in self._spares.values() for held in shelf]
         everyone = {held.slot.index: held for held in [*self._slots.values(), *self._by_pid.values(), *spares]}
         for held in everyone.values():
@@ -132,6 +138,8 @@ class Sandboxd:
             if held.slot.generation is not None:
                 os.waitpid(held.slot.generation.pid, 0)
                 held.slot.generation.close()
+        self._restores.give_back_all()
+        for held in everyone.values():
             held.slot.close()
 
     # Requests ---------------------------------------------------------------------------------------------------------
@@ -158,6 +166,9 @@ class Sandboxd:
         if isinstance(request, wire.Expect):
             self._expect(request)
             return
+        if request.sandbox_id in self._restores:
+            self._restores.obey(request)
+            return
         held = self._slots.get(request.sandbox_id)
         match request:
             case wire.Destroy():
@@ -174,6 +185,8 @@ class Sandboxd:
                     wire.send(held.slot.generation.control, request)
             case wire.OpenSocket() if held is not None:
                 self._open_socket(held)
+            case wire.MakeTemplate() if held is not None and held.slot.generation is not None:
+                self._restores.make_template(held.sandbox_id, held.slot)
             case _:
                 pass  # it has ended in the meantime, and the server is about to read so
 
@@ -191,6 +204,9 @@ class Sandboxd:
         self._stock()
 
     def _create(self, plan: SandboxPlan) -> None:
+        if plan.template is not None:
+            self._restore(plan)
+            return
         shape = Shape.of(plan)
         self._demand.took(shape, now_s=time.monotonic())
         try:
@@ -212,6 +228,15 @@ class Sandboxd:
             if held.slot.generation is not None and not held.slot.generation.has_ended:
                 return held
         return None
+
+    def _restore(self, plan: SandboxPlan) -> None:
+        try:
+            if plan.sandbox_id in self._slots or plan.sandbox_id in self._restores:
+                raise PlatformError("its predecessor of the same id has not ended yet")
+            self._restores.create(plan)
+        except (StepFailed, PlatformError) as exc:
+            self._failed(plan.sandbox_id, exc)
+        self._stock()
 
     def _take(self, held: _Held, plan: SandboxPlan) -> None:
         """Have a sandbox that stands ready become the function's."""
@@ -300,6 +325,8 @@ class Sandboxd:
         match report:
             case wire.Booted() if held.slot.generation is not None and not held.slot.generation.is_assigned:
                 self._booted(held)
+            case wire.Exited(name=name, status=status) if self._restores.told_of_end(held.sandbox_id, name, status):
+                pass
             case wire.Exited(name=name) if held.slot.generation is not None and held.slot.generation.bury(name):
                 if held.plan is None:
                     self._let_go(held)
@@ -359,6 +386,8 @@ class Sandboxd:
             held = self._by_pid.pop(pid, None)
             if held is not None:
                 self._died(held)
+            elif self._restores.reaped(pid):
+                pass
             elif (zygote := self._zygotes.died(pid)) is not None:
                 self._start_zygote(zygote.plan.name)
 
@@ -369,6 +398,7 @@ class Sandboxd:
             self._hear(held)
         generation.close()
         held.slot.generation = None
+        self._restores.template_died(held.sandbox_id)
         if held.plan is None:
             self._forget_spare(held)
         elif held.boots_left > 0 and not held.is_ending:
@@ -434,6 +464,7 @@ class Sandboxd:
             there = len(self._spares.get(shape, ())) + sum(held.slot.shape == shape for held in self._coming)
             for _ in range(count - there):
                 yield from self._making(shape)
+        yield from self._restores.stocking()
         self._is_stocking = False
 
     def _making(self, shape: Shape) -> Generator[None]:

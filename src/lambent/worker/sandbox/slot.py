@@ -229,11 +229,14 @@ class Slot(ABC):
             self._to_hand_over["output"], self._output_fd = os.pipe()
             self._undo.append(partial(os.close, self._output_fd))
             os.set_blocking(self._to_hand_over["output"], False)
-            with suppress(OSError):  # beyond what an ordinary user may have; the kernel's default does
-                fcntl.fcntl(self._output_fd, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+            self._widen_pipe()
             if owner is not None:
                 os.fchown(self._output_fd, owner, owner)
             os.fchmod(self._output_fd, 0o200)
+
+    def _widen_pipe(self) -> None:
+        with suppress(OSError):  # beyond what an ordinary user may have; the kernel's default does
+            fcntl.fcntl(self._output_fd, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
 
     def _open_cgroup_files(self) -> None:
         with step("open cgroup files"):
@@ -252,6 +255,10 @@ class Slot(ABC):
         )
         wire.send(server, message, list(self._to_hand_over.values()))
         self._close_handed_over()
+
+    @property
+    def is_running(self) -> bool:
+        return self.generation is not None
 
     @property
     def is_handed_over(self) -> bool:
@@ -323,33 +330,48 @@ class WalledSlot(Slot):
     """A sandbox proper, with a network namespace of its own. Each generation gets its other namespaces anew."""
 
     def _make(self, host: Host) -> Iterator[None]:
-        assert host.isolation is not None
-        self._isolation = host.isolation
-        uid_base = host.isolation.uid_base
-        self._identity = plan_identity(self.index, uid_base)
+        isolation = self._identify(host)
         self._make_network_namespace()
         yield
-        self._undo.append(partial(host.isolation.network.detach, self.index))
-        host.isolation.network.attach(self._network_namespace, self.index)
+        self._attach()
         yield
-        with step("make /tmp"):
-            self._scratch = host.isolation.scratch.make(self._name, self.shape.ephemeral_storage_mib)
-            self._undo.append(self._scratch.close)
+        self._make_scratch()
         yield
-        self._make_pipe(owner=None if uid_base is None else self._identity.uid)
-        with step("write passwd file"):
-            self._passwd_file = host.run_dir / f"passwd-{self.index}"
-            self._passwd_file.write_text(self._identity.passwd)
-            self._undo.append(partial(self._passwd_file.unlink, missing_ok=True))
+        self._make_pipe(owner=None if isolation.uid_base is None else self._identity.uid)
+        self._write_passwd(host)
+
+    def _identify(self, host: Host) -> Isolation:
+        assert host.isolation is not None
+        self._isolation = host.isolation
+        self._identity = plan_identity(self.index, host.isolation.uid_base)
+        return host.isolation
 
     def _make_network_namespace(self) -> None:
         with step("make network namespace"), inside_new_namespace() as made:
             self._network_namespace = made
             self._undo.append(partial(os.close, made))
-            with closing(Netlink()) as netlink:
-                netlink.perform(bring_up(_LOOPBACK))
-            self._listen("listener", RUNTIME_API_PORT)
-            self._listen("endpoint", AWS_ENDPOINT_PORT)
+            self._listen_inside()
+
+    def _listen_inside(self) -> None:
+        with closing(Netlink()) as netlink:
+            netlink.perform(bring_up(_LOOPBACK))
+        self._listen("listener", RUNTIME_API_PORT)
+        self._listen("endpoint", AWS_ENDPOINT_PORT)
+
+    def _attach(self) -> None:
+        self._undo.append(partial(self._isolation.network.detach, self.index))
+        self._isolation.network.attach(self._network_namespace, self.index)
+
+    def _make_scratch(self) -> None:
+        with step("make /tmp"):
+            self._scratch = self._isolation.scratch.make(self._name, self.shape.ephemeral_storage_mib)
+            self._undo.append(self._scratch.close)
+
+    def _write_passwd(self, host: Host) -> None:
+        with step("write passwd file"):
+            self._passwd_file = host.run_dir / f"passwd-{self.index}"
+            self._passwd_file.write_text(self._identity.passwd)
+            self._undo.append(partial(self._passwd_file.unlink, missing_ok=True))
 
     def _fork(self, control: socket.socket, zygote: Zygote | None) -> int:
         setup = Setup(

@@ -113,6 +113,15 @@ class Reboot(Message, frozen=True, kw_only=True):
     processes: tuple[ProcessPlan, ...]
 
 
+class MakeTemplate(Message, frozen=True, kw_only=True):
+    """The sandbox's runtime is about to fork: have each of its forks wait for a sandbox of its own.
+
+    Answered by TemplateWatched, and whenever it can be forked from for the first time by TemplateReady; or by Died.
+    """
+
+    sandbox_id: str
+
+
 class Destroy(Message, frozen=True, kw_only=True):
     """Answered by Destroyed, also where there is no such sandbox."""
 
@@ -132,6 +141,13 @@ class Prewarm(Message, frozen=True, kw_only=True):
     """Start what shall wait for the first process of Start that is to be forked."""
 
     process: Process
+
+
+class Adopt(Message, frozen=True, kw_only=True):
+    """A child of a template, which PID 1 of the template's sandbox is the parent of: its end is to be told."""
+
+    pid: int
+    name: str
 
 
 # sandboxd to server -------------------------------------------------------------------------------------------------
@@ -171,6 +187,18 @@ class Booted(Message, frozen=True, kw_only=True):
     sandbox_id: str
 
 
+class TemplateWatched(Message, frozen=True, kw_only=True):
+    """From now on its runtime cannot fork unseen."""
+
+    sandbox_id: str
+
+
+class TemplateReady(Message, frozen=True, kw_only=True):
+    """Sandboxes can be made from it."""
+
+    sandbox_id: str
+
+
 class Failed(Message, frozen=True, kw_only=True):
     """Also PID 1 to sandboxd. An empty sandbox id: sandboxd itself could not start."""
 
@@ -197,8 +225,20 @@ class Destroyed(Message, frozen=True, kw_only=True):
     sandbox_id: str
 
 
-Request = Create | StartZygote | Expect | Spawn | Signal | Freeze | OpenSocket | Kill | Reboot | Destroy
-Report = Started | ZygoteReady | Created | SocketOpened | Booted | Failed | Exited | Died | Destroyed
+Request = Create | StartZygote | Expect | Spawn | Signal | Freeze | OpenSocket | Kill | Reboot | MakeTemplate | Destroy
+Report = (
+    Started
+    | ZygoteReady
+    | Created
+    | SocketOpened
+    | Booted
+    | TemplateWatched
+    | TemplateReady
+    | Failed
+    | Exited
+    | Died
+    | Destroyed
+)
 
 _encode = msgspec.json.Encoder().encode
 _decode_request = msgspec.json.Decoder(Request).decode

@@ -1,0 +1,221 @@
+"""A midwife: has environments forked from one template, and walls each in before it runs a single instruction.
+
+The template is a function's own process, behind the walls every sandbox has, and can be trusted no more than any: it is
+never given a privilege, a descriptor or a say. It stands before a fork, held by ptrace; the midwife makes that fork one
+into new namespaces, builds the child's walls around it while it cannot move, takes its privileges in its new user
+namespace away, and looks whether all is as it must be before it lets go (decision 0010).
+
+A process of its own for each template, so that one which never comes back to its fork keeps nobody else waiting. Root,
+as sandboxd is, whose orders alone it takes; it ends with sandboxd, and its template with it.
+"""
+
+from __future__ import annotations
+
+import _socket
+import json
+import os
+import signal
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, NoReturn
+
+from lambent.worker.sandbox import init, inner_wire, kernel
+from lambent.worker.sandbox.furnishing import OUTPUT_NAME, furnish
+from lambent.worker.sandbox.init import StepFailed, step
+from lambent.worker.sandbox.inner_wire import Walls
+from lambent.worker.sandbox.tracing import Astray, Tracee
+
+_REST_TIMEOUT_S = 10.0
+"""How long a template may take from one fork to the next."""
+_PIPE_MODE = 0o200
+_WALLS = (
+    kernel.CLONE_PARENT  # PID 1 of the template's sandbox waits for it, and tells how it ends
+    | kernel.CLONE_NEWUSER
+    | kernel.CLONE_NEWPID
+    | kernel.CLONE_NEWNS
+    | kernel.CLONE_NEWNET
+    | kernel.CLONE_NEWIPC
+    | kernel.CLONE_NEWUTS
+)
+GO = b"go"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Home:
+    """Where the midwife itself lives."""
+
+    pid_namespace: int
+    last_capability: int
+
+
+class Order(NamedTuple):
+    """A child to be had. Descriptors are the holder's own."""
+
+    walls: Walls
+    mounts: Mapping[str, int]
+    """Detached, by where they are to be."""
+    cgroup_procs: Sequence[int]
+
+
+def write_order(order: Order) -> tuple[bytes, list[int]]:
+    """An order as a packet and its descriptors."""
+    packet = json.dumps([order.walls, list(order.mounts)]).encode()
+    return packet, [*order.mounts.values(), *order.cgroup_procs]
+
+
+def _read_order(packet: bytes, descriptors: Sequence[int]) -> Order:
+    walls, targets = json.loads(packet)
+    mounts = dict(zip(targets, descriptors, strict=False))
+    return Order(inner_wire.read_walls(walls), mounts, descriptors[len(mounts) :])
+
+
+class Bereft(Exception):
+    """The template has ended, as all do."""
+
+
+def tend(control: _socket.socket, pid_1: int, home: Home) -> NoReturn:
+    """The whole life of a midwife, in a fresh child of sandboxd. `pid_1` is the template's sandbox's."""
+    try:
+        kernel.die_with_parent(signal.SIGKILL)
+        kernel.set_name("lambent-midwife")
+        init.close_all_but(control.fileno(), home.pid_namespace)
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.signal(signal.SIGALRM, _too_late)
+        template = Tracee.seize(_runtime_of(pid_1))
+        inner_wire.send(control, "Watching")
+        _serve(control, template, home)
+    except Bereft:
+        pass
+    except (OSError, Astray) as exc:
+        os.write(2, f"midwife of {pid_1}: {exc}\n".encode())
+    finally:
+        os._exit(1)
+
+
+def _serve(control: _socket.socket, template: Tracee, home: Home) -> None:
+    while True:
+        signal.setitimer(signal.ITIMER_REAL, _REST_TIMEOUT_S)
+        template.run_to_fork()
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        inner_wire.send(control, "Resting")
+        packet, descriptors = _next_order(control, template)
+        if not packet:
+            return
+        signal.setitimer(signal.ITIMER_REAL, _REST_TIMEOUT_S)
+        try:
+            _deliver(control, template, _read_order(packet, descriptors), home)
+        except StepFailed as failure:
+            inner_wire.send(control, "Failed", step=failure.step, error=str(failure.error))
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+
+
+def _next_order(control: _socket.socket, template: Tracee) -> tuple[bytes, list[int]]:
+    """Wait for it, but not longer than the template lives: the dead are not buried while somebody holds them."""
+    signal.signal(signal.SIGCHLD, _bereft)
+    try:
+        if template.has_ended():
+            raise Bereft
+        return inner_wire.receive(control)
+    finally:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+
+
+def _bereft(signum: int, frame: object) -> NoReturn:
+    raise Bereft
+
+
+def _deliver(control: _socket.socket, template: Tracee, order: Order, home: Home) -> None:
+    with step("fork from the template"):
+        child = template.fork(_WALLS)
+    try:
+        pids = _wall_in(child, order, home)
+        output = _open_output(child, order.walls.uid)
+        with step("open network namespace"):
+            network = os.open(f"/proc/{child.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        inner_wire.send(control, "Born", [network, *output], pid=child.pid, pid_beside_template=pids[-2])
+        for descriptor in (network, *output):
+            os.close(descriptor)
+        packet, _ = inner_wire.receive(control)
+        if packet != GO:
+            raise StepFailed("be told to go", OSError("it is not wanted any more"))
+        child.let_go()
+    except BaseException:
+        child.kill()
+        raise
+
+
+def _runtime_of(pid_1: int) -> int:
+    """The first process that PID 1 has started, which is the runtime."""
+    with open(f"/proc/{pid_1}/task/{pid_1}/children") as children:
+        return int(children.read().split()[0])
+
+
+def _too_late(signum: int, frame: object) -> NoReturn:
+    raise Astray("it has not come back to its fork")
+
+
+# One child ------------------------------------------------------------------------------------------------------------
+
+
+def _wall_in(child: Tracee, order: Order, home: Home) -> Sequence[int]:
+    """Everything that parts it from the host and from its template. Returns its pids, the host's first."""
+    walls = order.walls
+    with step("map identity"):
+        for name in ("uid_map", "gid_map"):
+            _write(f"/proc/{child.pid}/{name}", f"{walls.uid} {walls.uid} 1")
+    with step("join cgroups"):
+        for procs in order.cgroup_procs:
+            os.write(procs, str(child.pid).encode())
+    furnish(child.pid, walls, order.mounts, home.pid_namespace)
+    with step("drop privileges"):
+        nothing = child.place(struct.pack("=Ii", kernel.CAPABILITY_VERSION_3, 0) + bytes(24))
+        child.call(
+            ("unshare", kernel.CLONE_NEWCGROUP),
+            *(("prctl", kernel.PR_CAPBSET_DROP, which, 0, 0, 0) for which in range(home.last_capability + 1)),
+            ("prctl", kernel.PR_SET_SECUREBITS, kernel.SECUREBITS_ALL_LOCKED, 0, 0, 0),
+            ("setresgid", walls.uid, walls.uid, walls.uid),
+            ("setresuid", walls.uid, walls.uid, walls.uid),
+            ("capset", nothing, nothing + 8),
+        )
+    return _require_walled_in(child.pid, walls.uid)
+
+
+def _require_walled_in(pid: int, uid: int) -> Sequence[int]:
+    """See that nothing is left to it that a function may not have, whatever its template may have tried."""
+    with step("look at the walls"), open(f"/proc/{pid}/status") as file:
+        status = dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
+    expected = {
+        "Uid": "\t".join(4 * [str(uid)]),
+        "Gid": "\t".join(4 * [str(uid)]),
+        "Groups": "",
+        **{f"Cap{which}": f"{0:016x}" for which in ("Inh", "Prm", "Eff", "Bnd", "Amb")},
+        "NoNewPrivs": "1",
+        "Seccomp": "2",
+    }
+    for name, value in expected.items():
+        if status[name].strip() != value:
+            raise StepFailed("look at the walls", OSError(f"{name} is {status[name]}, not {value}"))
+    return [int(one) for one in status["NSpid"].split()]
+
+
+def _open_output(child: Tracee, uid: int) -> tuple[int, int]:
+    """Both ends of the pipe that is to be its output: it finds its own by name, for no descriptor can be given to it.
+
+    Ours to write to keeps the pipe from ending with the first process.
+    """
+    with step("make output pipe"):
+        path = f"/proc/{child.pid}/root/tmp/{OUTPUT_NAME}"
+        read_end = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+        write_end = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        os.fchmod(write_end, _PIPE_MODE)
+        os.fchown(write_end, uid, uid)
+        return read_end, write_end
+
+
+def _write(path: str, text: str) -> None:
+    with open(path, "w") as file:
+        file.write(text)

@@ -1,0 +1,82 @@
+"""A sandbox made from a template: its runtime is a fork of the template's, which a midwife walls in.
+
+It has one generation, which is nobody's child here: PID 1 of the template's sandbox tells how it ends.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import partial
+
+from lambent.worker.sandbox.init import MADE_INSIDE, open_mount, step
+from lambent.worker.sandbox.midwife import Order
+from lambent.worker.sandbox.netns import inside
+from lambent.worker.sandbox.plan import SandboxPlan, plan_limits
+from lambent.worker.sandbox.slot import Host, WalledSlot
+from lambent.worker.sandbox.zygotes import Zygote
+
+
+class RestoredSlot(WalledSlot):
+    """Its network namespace comes with its first process, and so do its listeners and its output."""
+
+    def _make(self, host: Host) -> Iterator[None]:
+        self._pid_fd: int | None = None
+        self._mounts: dict[str, int] = {}
+        self._identify(host)
+        self._make_scratch()
+        yield
+        self._write_passwd(host)
+        yield
+        self._walls_to_be = self._walls()
+        self._undo.append(self._close_mounts)
+        for mount in self._walls_to_be.mounts:
+            if mount.kind not in MADE_INSIDE:
+                self._mounts[mount.target] = open_mount(mount)
+
+    def order(self, plan: SandboxPlan) -> Order:
+        """What the midwife must know."""
+        with step("make cgroups"):
+            self._cgroups.limit(self._name, plan_limits(plan))
+        return Order(self._walls_to_be, self._mounts, self._cgroup_procs)
+
+    def _close_mounts(self) -> None:
+        for descriptor in self._mounts.values():
+            os.close(descriptor)
+        self._mounts.clear()
+
+    def receive(self, pid: int, network_namespace: int, output: int, output_end: int) -> None:
+        """Take in a child that is walled in and waits. The descriptors are the slot's from now on."""
+        self._close_mounts()  # they are in their places
+        self._network_namespace = network_namespace
+        self._to_hand_over["output"], self._output_fd = output, output_end
+        self._undo += (partial(os.close, network_namespace), partial(os.close, output_end))
+        self._widen_pipe()
+        with step("hold the process"):
+            self._pid_fd = os.pidfd_open(pid)
+        with step("listen inside"), inside(network_namespace):
+            self._listen_inside()
+        self._attach()
+
+    @property
+    def is_running(self) -> bool:
+        return self._pid_fd is not None
+
+    def kill(self) -> None:
+        """SIGKILL to the first process, and thereby to all."""
+        if self._pid_fd is not None:
+            with suppress(ProcessLookupError):  # it has ended, and we are about to be told
+                signal.pidfd_send_signal(self._pid_fd, signal.SIGKILL)
+            self._cgroups.thaw(self._name)
+
+    def ended(self) -> None:
+        """Nothing runs in it any more."""
+        if self._pid_fd is not None:
+            os.close(self._pid_fd)
+            self._pid_fd = None
+
+    def _fork(self, control: socket.socket, zygote: Zygote | None) -> int:
+        raise AssertionError("a midwife does that")
