@@ -91,7 +91,7 @@ USUAL = frozenset(("Runtime", "Handler", "LoggingConfig", "CompatibleRuntimes"))
 
 BARE = frozenset(("VpcConfig", "FileSystemConfigs", "TracingConfig", "DurableConfig", "TenancyConfig", "PublishTo",
     "CapacityProviderConfig", "RuntimeConfig", "AcceleratorConfig", "ImageConfig", "KMSKeyArn", "SourceKMSKeyArn",
-    "SnapStart", "S3Bucket", "S3Key", "S3ObjectVersion", "S3ObjectStorageMode"))  # fmt: skip
+    "S3Bucket", "S3Key", "S3ObjectVersion", "S3ObjectStorageMode"))  # fmt: skip
 """Members that are refused by name as soon as they are there: drawn seldom, for they hide all the rest."""
 
 UNICODE = ("", " ", "\x00", "ä", "\u2028", "🂡" * 70, "\ud800", "a\nb", "%2F", "../..", "a/b", "‮x", "𝔣", "١", "-0")

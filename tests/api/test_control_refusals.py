@@ -40,6 +40,7 @@ CSC = f"{BASE}:code-signing-config:csc-0123456789abcdef0"
 SUBNETS = {"SubnetIds": ["subnet-1"], "SecurityGroupIds": ["sg-1"]}
 ACCESS_POINT = "arn:aws:elasticfilesystem:us-east-1:000000000000:access-point/fsap-0123456789abcdef0"
 KEY = "arn:aws:kms:us-east-1:000000000000:key/00000000-0000-4000-8000-000000000000"
+SNAP_START = {"ApplyOn": "PublishedVersions"}
 PROVIDER = {"LambdaManagedInstancesCapacityProviderConfig": {"CapacityProviderArn": f"{BASE}:capacity-provider:c"}}
 
 TAG_PATTERN = r"Member must satisfy regular expression pattern: ([\p{L}\p{Z}\p{N}_.:/=+\-@]*)"
@@ -81,7 +82,6 @@ NOT_DONE = [
     created("KMSKeyArn", KMSKeyArn=KEY),
     created("ImageConfig", ImageConfig={"Command": ["app.handler"]}),
     created("PackageType Image", PackageType="Image", Runtime=None, Handler=None, Code={"ImageUri": "a/b:c"}),
-    created("SnapStart.ApplyOn PublishedVersions", SnapStart={"ApplyOn": "PublishedVersions"}),
     created("TenancyConfig", TenancyConfig={"TenantIsolationMode": "PER_TENANT"}),
     created("CapacityProviderConfig", CapacityProviderConfig=PROVIDER),
     created("DurableConfig", DurableConfig={"ExecutionTimeout": 60, "RetentionPeriodInDays": 1}),
@@ -91,7 +91,6 @@ NOT_DONE = [
     updated("FileSystemConfigs", FileSystemConfigs=[{"Arn": ACCESS_POINT, "LocalMountPath": "/mnt/a"}]),
     updated("KMSKeyArn", KMSKeyArn=KEY),
     updated("ImageConfig", ImageConfig={"Command": ["app.handler"]}),
-    updated("SnapStart.ApplyOn PublishedVersions", SnapStart={"ApplyOn": "PublishedVersions"}),
     updated("CapacityProviderConfig", CapacityProviderConfig=PROVIDER),
     updated("DurableConfig", DurableConfig={"ExecutionTimeout": 60, "RetentionPeriodInDays": 1}),
     ("UpdateFunctionCode", {"FunctionName": "p", **CODE, "PublishTo": "LATEST_PUBLISHED"}, 400, INVALID,
@@ -109,6 +108,10 @@ FUNCTIONS = [
     ("CreateFunction", {**NEW, "Runtime": "cobol1.0"}, 400, INVALID,
      "Value cobol1.0 at 'runtime' failed to satisfy constraint: Member must satisfy enum value set: "
      f"[{', '.join(lambda_model().shape_for('Runtime').enum)}] or be a valid ARN"),
+    ("CreateFunction", {**NEW, "Runtime": "nodejs22.x", "SnapStart": SNAP_START}, 400, INVALID,
+     "nodejs22.x is not supported for SnapStart enabled functions."),
+    ("UpdateFunctionConfiguration", {"FunctionName": "p", "Runtime": "nodejs22.x", "SnapStart": SNAP_START}, 400,
+     INVALID, "nodejs22.x is not supported for SnapStart enabled functions."),
     ("CreateFunction", {**NEW, "Environment": {"Variables": {"AWS_REGION": "x", "FINE": "y"}}}, 400, INVALID,
      "Lambda was unable to configure your environment variables because the environment variables you have provided "
      "contains reserved keys that are currently not supported for modification. Reserved keys used in this request: "
