@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -179,13 +180,14 @@ def _free_ports(count: int) -> list[int]:
 
 @contextmanager
 def mock_kafka() -> Iterator[str]:
-    """The address of a broker inside this process; a topic that is named has 4 partitions."""
-    from confluent_kafka import Producer
-
-    keeper = Producer({"bootstrap.servers": "mock", "test.mock.num.brokers": 1, "log_level": 0})
-    broker = next(iter(keeper.list_topics(timeout=10).brokers.values()))
-    yield f"{broker.host}:{broker.port}"
-    del keeper
+    """The address of a broker; a topic that is named has 4 partitions."""
+    command = [sys.executable, str(Path(__file__).with_name("mock_kafka.py"))]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield process.stdout.readline().strip()
+        finally:
+            process.kill()
 
 
 async def make_topic(server: str, topic: str, partitions: int = 1) -> None:
