@@ -386,7 +386,7 @@ def test_a_wrong_command_line_is_exit_status_2(arguments: list[str], capsys: Out
 def served(monkeypatch: pytest.MonkeyPatch) -> list[ServeOptions]:
     """What the server was told; it does not start."""
     options: list[ServeOptions] = []
-    monkeypatch.setattr("lambent.roles.serve", lambda told: options.append(told) or 0)
+    monkeypatch.setattr("lambent.process.serve", lambda told: options.append(told) or 0)
     return options
 
 

@@ -114,7 +114,7 @@ def serve(
         user=user,
     )
     gc.disable()  # nothing that is imported is garbage: looking for some takes a tenth of the time
-    from lambent.roles import serve as run_server
+    from lambent.process import serve as run_server
 
     gc.freeze()
     gc.enable()
