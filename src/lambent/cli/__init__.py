@@ -13,17 +13,7 @@ from importlib.metadata import version
 
 from cyclopts import App, CycloptsError
 
-from lambent.cli.completion import completion
-from lambent.cli.deploy import deploy
-from lambent.cli.doctor import doctor
-from lambent.cli.env import env
-from lambent.cli.events import events
 from lambent.cli.failure import ExitStatus, explain
-from lambent.cli.functions import delete, list_functions
-from lambent.cli.invoke import invoke
-from lambent.cli.logs import logs
-from lambent.cli.runtimes import runtimes
-from lambent.cli.serve import serve
 
 app = App(
     name="lambent",
@@ -31,10 +21,10 @@ app = App(
     version=lambda: version("lambent"),
     help_format="plaintext",
 )
-for verb in (serve, deploy, invoke, logs, delete, runtimes, env, doctor, completion):
-    app.command(verb)
-app.command(list_functions, name="list")
-app.command(events)
+for verb in ("serve", "deploy", "invoke", "logs", "runtimes", "env", "doctor", "events", "completion"):
+    app.command(f"lambent.cli.{verb}:{verb}", name=verb)  # each loaded when it is asked for
+app.command("lambent.cli.functions:delete", name="delete")
+app.command("lambent.cli.functions:list_functions", name="list")
 
 
 def main() -> None:
@@ -45,6 +35,8 @@ def main() -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit status."""
     try:
+        if not arguments or arguments[0].startswith("-"):
+            app.resolved_commands()  # loads them: the help says what each is for
         status = app(arguments, exit_on_error=False, result_action="return_int_as_exit_code_else_zero")
         sys.stdout.flush()
         return int(status)

@@ -16,8 +16,6 @@ from lambent.cli.default_role import default_role
 from lambent.cli.failure import ExitStatus, Failure
 from lambent.cli.output import messages, print_json
 from lambent.cli.package import Entry, find_entry, make_package, name_of
-from lambent.cli.stack.deployment import delete_stack, deploy_stack
-from lambent.cli.stack.parameters import given_parameters
 from lambent.cli.stack.template import is_template
 from lambent.cli.upload import shown_upload
 
@@ -92,6 +90,9 @@ def deploy(
     of_stack = {"parameter": parameter, "delete": delete or None}
     _require_absent(of_function if is_template(path) else of_stack, is_template(path))
     if is_template(path):
+        from lambent.cli.stack.deployment import delete_stack, deploy_stack
+        from lambent.cli.stack.parameters import given_parameters
+
         act = delete_stack if delete else deploy_stack
         act(server, path, name or name_of(path.resolve().parent), given_parameters(parameter or ()))
         return
