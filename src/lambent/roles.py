@@ -139,11 +139,12 @@ class Host:
             )
         )
         urls = UrlDirectory(store)
-        resolver = await self._resolver(store, manager, worker, urls, stack)
+        resolver = await self._resolver(store, manager, worker, stack)
+        stack.callback(store.watch("function/", urls.forget))
         local_api = LocalApi(blobs=blobs, secret=secrets.token_bytes(32), describe=self._describe(manager, worker))
-        control = await stack.enter_async_context(
-            await self._control(store, blobs, worker, local_api, identity, manager.allocation, stack)
-        )
+        control = await self._control(store, blobs, worker, local_api, identity, manager.allocation, stack)
+        await _begin(store, resolver, urls, control, worker)
+        await stack.enter_async_context(control)
         invoker = Invoker(resolver, manager)
         brokers = await self._brokers(stack)
         events = await self._events(queue, store, invoker, brokers, stack)
@@ -197,9 +198,9 @@ class Host:
         )
 
     async def _resolver(
-        self, store: SqliteStore, manager: LocalManager, worker: LocalWorker, urls: UrlDirectory, stack: AsyncExitStack
+        self, store: SqliteStore, manager: LocalManager, worker: LocalWorker, stack: AsyncExitStack
     ) -> Resolver:
-        """Every function is read once for all who keep something about it, and again by each after it was written."""
+        """A function that was written is read again, for manager and worker to hear what has changed."""
 
         def changed(
             function: FunctionArn, record: FunctionRecord | None, keep: frozenset[str] | None, provisions: Provisions
@@ -227,14 +228,6 @@ class Host:
 
         stack.callback(store.watch("version/", resolver.forget_version))
         stack.callback(store.watch("function/", written))
-        stack.callback(store.watch("function/", urls.forget))
-        by_runtime: dict[str | None, FunctionVersion] = {}
-        async for record in every_function(store):
-            await resolver.begin(record)
-            urls.begin(record)
-            by_runtime[record.latest.runtime] = record.latest
-        for version in by_runtime.values():  # one stands for thousands alike
-            worker.expect(version)
         return resolver
 
     async def _brokers(self, stack: AsyncExitStack) -> Brokers:
@@ -331,6 +324,18 @@ class Host:
             "environments": manager.statistics,
             "worker": worker.statistics,
         }
+
+
+async def _begin(store: Store, resolver: Resolver, urls: UrlDirectory, control: Control, worker: LocalWorker) -> None:
+    """Every function that was there before is read once, for all who keep something about it."""
+    by_runtime: dict[str | None, FunctionVersion] = {}
+    async for record in every_function(store):
+        await resolver.begin(record)
+        urls.begin(record)
+        control.begin(record)
+        by_runtime[record.latest.runtime] = record.latest
+    for version in by_runtime.values():  # one stands for thousands alike
+        worker.expect(version)
 
 
 def _operators_signature() -> Signer | None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from lambent.adapters.memory.store import MemoryStore
 from lambent.control import Control
+from lambent.invoke.resolve import every_function
 from lambent.model.arn import FunctionArn
 from lambent.model.caller import CallerContext
 from lambent.model.errors import InvalidParameterValue
@@ -125,6 +126,8 @@ class World:
             new_id=self.new_id,
             **options,
         )
+        async for record in every_function(self.store):
+            control.begin(record)
         async with control:
             self.control = control
             yield self

@@ -42,19 +42,24 @@ class Catalogue:
         self.unfinished: Sequence[FunctionVersion] = ()
         """Versions that were Pending on their own when they were loaded."""
 
+        self._under_way: list[FunctionRecord] = []
+        self._named: set[str] = set()
+
+    def begin(self, record: FunctionRecord) -> None:
+        """Count a function that was there before into the ledger. All of them come before `load`."""
+        function = record.latest.arn
+        self._ledger.note(_key(function), Holding.of_function(record))
+        self._named.update(_version_key(function, number) for number in record.versions)
+        if states.is_under_way(record):
+            self._under_way.append(record)
+
     async def load(self) -> Sequence[FunctionRecord]:
-        """Count what exists into the ledger and return the functions that an earlier process has not made ready.
+        """Count the versions into the ledger and return the functions that an earlier process has not made ready.
 
         `unfinished` is known from then on.
         """
-        under_way: list[FunctionRecord] = []
-        named: set[str] = set()
-        async for entry in self._entries("function/"):
-            record = decode_function(entry.value)
-            self._ledger.note(entry.key, Holding.of_function(record))
-            named.update(_version_key(record.latest.arn, number) for number in record.versions)
-            if states.is_under_way(record):
-                under_way.append(record)
+        under_way, named = self._under_way, self._named
+        self._under_way, self._named = [], set()
         resumed = {record.latest.arn for record in under_way}
         unfinished = []
         async for entry in self._entries("version/"):

@@ -41,6 +41,7 @@ from lambent.control.tags import FunctionTags, Tags
 from lambent.control.usage import Ledger
 from lambent.control.versions import Versions
 from lambent.model import limits
+from lambent.model.function import FunctionRecord
 from lambent.model.provisioned import Allocation
 from lambent.ports.blobs import Blobs
 from lambent.ports.code_source import CodeSource
@@ -51,7 +52,7 @@ from lambent.ports.store import Store
 
 
 class Control:
-    """What should exist. Entering it counts what the store holds and resumes what an earlier process began.
+    """What should exist. Entering it resumes what an earlier process began with the functions that it was told of.
 
     `activate` makes a version's code ready to run, in the background of each create and update; for the other
     callables see `Functions`. `allocation` says how far provisioned concurrency has come. Without `snapshots` SnapStart
@@ -135,6 +136,10 @@ class Control:
         self.operations: Mapping[str, Operation] = dict(
             chain.from_iterable(family.operations.items() for family in families)
         )
+
+    def begin(self, record: FunctionRecord) -> None:
+        """Tell of a function that was there before; all of them before it is entered."""
+        self._catalogue.begin(record)
 
     async def __aenter__(self) -> Self:
         await self._layers.load()

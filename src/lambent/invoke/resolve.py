@@ -89,8 +89,12 @@ class Resolver:
         return found
 
     async def begin(self, record: FunctionRecord) -> None:
-        """Tell `changed` of a function that was there before: its reservation counts from the first invoke on."""
-        self._changed(record.latest.arn, record, None, await self._provisions(record))
+        """Tell `changed` of a function that was there before: its reservation counts from the first invoke on.
+
+        Most have nothing that it could keep.
+        """
+        if record.reserved_concurrency is not None or record.provisioned:
+            self._changed(record.latest.arn, record, None, await self._provisions(record))
 
     def forget(self, key: str) -> None:
         """Called for each change below `function/`: what was cached of that function is stale."""
