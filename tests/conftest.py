@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 import rabbitmq_server
-from kafka_servers import Absent, ApacheKafka, apache_kafka, make_topic, mock_kafka, name_topic
+from collector import Collector, collecting
+from kafka_servers import ApacheKafka, apache_kafka, make_topic, mock_kafka, name_topic
 from lambent.testing.service import RunningService, deploy, running_service
+from server_programs import Absent
 
 
 @pytest.fixture(scope="session")
@@ -62,6 +64,12 @@ async def topic(any_kafka: str, request: pytest.FixtureRequest) -> str:
     else:
         await make_topic(any_kafka, name, 4)
     return name
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    with collecting() as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

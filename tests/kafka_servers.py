@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
-import signal
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,26 +14,15 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from certificates import Certificates
+from server_programs import ServerProgram, free_ports, jars, program
 
-VERSION = "4.1.0"
+ARTIFACT = "org.apache.kafka:kafka_2.13:4.1.0"
 USER, PASSWORD = "reader", "secret-of-the-reader"
-STORE_PASSWORD = "changeit"
-_CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "lambent-tests" / f"kafka-{VERSION}"
 _CLUSTER_ID = "4L6g3nShT-eMCtK--X86sw"
-_POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>
-<groupId>lambent</groupId><artifactId>kafka-for-tests</artifactId><version>1</version>
-<dependencies><dependency>
-<groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>{VERSION}</version>
-</dependency></dependencies></project>
-"""
 
 
-class Absent(Exception):
-    """It cannot be had on this host; the message says why."""
-
-
-@dataclass(slots=True)
-class ApacheKafka:
+@dataclass(slots=True, kw_only=True)
+class ApacheKafka(ServerProgram):
     """A broker of its own on loopback, one listener for each way to speak to it."""
 
     plaintext: str
@@ -46,86 +30,42 @@ class ApacheKafka:
     sasl_tls: str
     client_tls: str
     certificates: Certificates
-    _command: list[str]
-    _log: Path
-    _process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        with self._log.open("ab") as output:
-            self._process = subprocess.Popen(self._command, stdout=output, stderr=output, stdin=subprocess.DEVNULL)
-        host, _, port = self.client_tls.rpartition(":")
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline and self._process.poll() is None:
-            try:
-                socket.create_connection((host, int(port)), 1).close()
-                return
-            except OSError:
-                time.sleep(0.05)
-        self.stop()
-        raise Absent(f"Apache Kafka did not start:\n{self._log.read_text()[-2000:]}")
-
-    @contextmanager
-    def frozen(self) -> Iterator[None]:
-        """It holds its connections and says nothing."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            self._process.send_signal(signal.SIGCONT)
-
-    def stop(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
 
 
 @contextmanager
 def apache_kafka(directory: Path) -> Iterator[ApacheKafka]:
     """Raises Absent."""
-    java = shutil.which("java")
-    if java is None:
-        raise Absent("there is no java")
-    jars = _jars()
+    java, classes = program("java"), ["-cp", f"{jars(ARTIFACT)}/*"]
     directory.mkdir(parents=True, exist_ok=True)
     certificates = Certificates.make(directory / "certificates")
-    ports = _free_ports(5)
+    ports = free_ports(5)
     plaintext, sasl_plaintext, sasl_tls, client_tls = (f"127.0.0.1:{port}" for port in ports[:4])
     properties = directory / "server.properties"
     properties.write_text(_properties(directory, ports, certificates))
-    classes = ["-cp", f"{jars}/*"]
     scram = [f"SCRAM-SHA-{bits}=[name={USER},password={PASSWORD}]" for bits in (256, 512)]
-    formatting = [java, *classes, "kafka.tools.StorageTool", "format", "-t", _CLUSTER_ID, "-c", str(properties)]
+    formatting = [java, *classes, "kafka.tools.StorageTool", "format", "-t", _CLUSTER_ID]
     subprocess.run(
-        [*formatting, *(word for one in scram for word in ("--add-scram", one))], check=True, capture_output=True
+        [*formatting, "-c", str(properties), *(word for one in scram for word in ("--add-scram", one))],
+        check=True,
+        capture_output=True,
     )
     small = ["-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
-    command = [java, *small, *classes, "kafka.Kafka", str(properties)]
-    kafka = ApacheKafka(plaintext, sasl_plaintext, sasl_tls, client_tls, certificates, command, directory / "kafka.log")
+    kafka = ApacheKafka(
+        name="Apache Kafka",
+        command=[java, *small, *classes, "kafka.Kafka", str(properties)],
+        port=ports[3],
+        log=directory / "kafka.log",
+        plaintext=plaintext,
+        sasl_plaintext=sasl_plaintext,
+        sasl_tls=sasl_tls,
+        client_tls=client_tls,
+        certificates=certificates,
+    )
     kafka.start()
     try:
         yield kafka
     finally:
         kafka.stop()
-
-
-def _jars() -> Path:
-    jars = _CACHE / "jars"
-    if jars.is_dir():
-        return jars
-    maven = shutil.which("mvn")
-    if maven is None:
-        raise Absent("there is no mvn to get Apache Kafka with")
-    _CACHE.mkdir(parents=True, exist_ok=True)
-    (_CACHE / "pom.xml").write_text(_POM)
-    target = _CACHE / f"jars.{os.getpid()}"
-    command = [maven, "-q", "-B", "dependency:copy-dependencies", f"-DoutputDirectory={target}"]
-    done = subprocess.run(command, cwd=_CACHE, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=300)
-    if done.returncode:
-        shutil.rmtree(target, ignore_errors=True)
-        raise Absent(f"mvn could not get Apache Kafka: {done.stdout[-300:]}")
-    target.rename(jars)
-    return jars
 
 
 def _properties(directory: Path, ports: list[int], certificates: Certificates) -> str:
@@ -168,14 +108,6 @@ ssl.truststore.location={certificates.authority_file}
 listener.name.tls.ssl.client.auth=required
 {login}
 """
-
-
-def _free_ports(count: int) -> list[int]:
-    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [probe.getsockname()[1] for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
 
 
 @contextmanager

@@ -1,7 +1,6 @@
 """Thousands of messages and records with functions that fail, are killed, and a server that is: none is lost.
 
-LAMBENT_POLLER_MESSAGES=5000 and LAMBENT_POLLER_RECORDS=100000 are the acceptance runs. What functions have done they
-tell a collector of the test, through their AWS endpoint, so that it is known whatever is killed when.
+LAMBENT_POLLER_MESSAGES=5000 and LAMBENT_POLLER_RECORDS=100000 are the acceptance runs.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 from moto.sqs.models import Queue, SQSBackend
 
+from collector import TELLING, Collector, wait_until
 from lambent.testing.service import RunningService, deploy, running_service, start_service
 
 pytestmark = [
@@ -33,18 +32,6 @@ MESSAGES = int(os.environ.get("LAMBENT_POLLER_MESSAGES", "200"))
 RECORDS = int(os.environ.get("LAMBENT_POLLER_RECORDS", "1200"))
 ACCOUNT, REGION = "123456789012", "us-east-1"
 SHARDS = 6
-DEADLINE_S = 500
-
-TELLING = """
-import json, os, random, time, urllib.request
-
-CREDENTIAL = "AWS4-HMAC-SHA256 Credential=k/20260101/us-east-1/collector/aws4_request, SignedHeaders=host, Signature=0"
-
-def tell(what):
-    request = urllib.request.Request("http://127.0.0.1:9002/", json.dumps(what).encode())
-    request.add_header("Authorization", CREDENTIAL)
-    urllib.request.urlopen(request).close()
-"""
 
 PARTIAL = f"""{TELLING}
 def handler(event, context):
@@ -123,47 +110,6 @@ def peer(moto: str) -> Callable[[str], Any]:
     session = botocore.session.get_session()
     keys = {"aws_access_key_id": "key", "aws_secret_access_key": "secret"}
     return lambda service: session.create_client(service, region_name=REGION, endpoint_url=moto, **keys)
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def handle_error(self, *_: object) -> None:
-        """A server that is killed resets its connections."""
-
-
-class Collector:
-    """Keeps what functions tell, in the order in which it comes."""
-
-    def __init__(self) -> None:
-        self.told: list[Any] = []
-        told = self.told
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
-                told.append(json.loads(body))
-                self.send_response(200)
-                self.send_header("content-length", "0")
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None: ...
-
-        self.server = _Server(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-
-
-@pytest.fixture
-def collector() -> Iterator[Collector]:
-    collecting = Collector()
-    thread = threading.Thread(target=collecting.server.serve_forever)
-    thread.start()
-    yield collecting
-    collecting.server.shutdown()
-    collecting.server.server_close()
-    thread.join()
 
 
 @pytest.fixture
@@ -296,17 +242,17 @@ def test_a_stream_is_read_to_its_end_whatever_is_killed_and_only_the_poison_is_g
             DestinationConfig={"OnFailure": {"Destination": f"arn:aws:sqs:{REGION}:{ACCOUNT}:killed-dead"}},
         )
         for share in (0.3, 0.6):
-            wait_until(lambda share=share: done_count(collector) > share * len(wanted))  # type: ignore[misc]
+            wait_until(lambda share=share: collector.count() > share * len(wanted))  # type: ignore[misc]
             service.kill()
             service = start_service(tmp_path / "data", *arguments)
-        wait_until(lambda: done_count(collector) >= len(wanted) and seen(collector) >= wanted)
+        wait_until(lambda: collector.count() >= len(wanted) and set(collector.all()) >= wanted)
         messages: list[Any] = []
         wait_until(lambda: messages.extend(received(peer, dead)) or messages)
         took_s = time.monotonic() - began
     finally:
         service.stop()
 
-    done = [(shard, number) for batch in collector.told for shard, number in batch]
+    done = collector.all()
     print(f"\n{RECORDS} records in {took_s:.1f} s; done more than once: {len(done) - len(set(done))}")
     assert set(done) == wanted
     for shard in {shard for shard, _ in sent}:
@@ -317,21 +263,6 @@ def test_a_stream_is_read_to_its_end_whatever_is_killed_and_only_the_poison_is_g
     assert {(one["shardId"], int(one["startSequenceNumber"]), one["batchSize"]) for one in infos} == {
         (*sent[poison_at], 1)
     }
-
-
-def done_count(collector: Collector) -> int:
-    return sum(map(len, list(collector.told)))
-
-
-def seen(collector: Collector) -> set[tuple[str, int]]:
-    return {(shard, number) for batch in list(collector.told) for shard, number in batch}
-
-
-def wait_until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline, "it has not come to be"
-        time.sleep(0.05)
 
 
 def received(peer: Any, url: str) -> list[Any]:

@@ -1,0 +1,118 @@
+"""ElasticMQ, DynamoDB Local and Kinesis Mock: as processes of their own, with groups and shards as AWS has them."""
+
+from __future__ import annotations
+
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from server_programs import ServerProgram, free_ports, jars, node_package, program
+
+ELASTICMQ = "org.elasticmq:elasticmq-server_2.13:1.7.1"
+DYNAMODB_LOCAL = "com.amazonaws:DynamoDBLocal:2.6.1"
+KINESIS_MOCK_VERSION = "0.6.2"
+_SMALL = ("-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+_ELASTICMQ_CONFIGURATION = """
+include classpath("application.conf")
+node-address {{ protocol = http, host = "127.0.0.1", port = {port}, context-path = "" }}
+rest-sqs {{ enabled = true, bind-port = {port}, bind-hostname = "127.0.0.1", sqs-limits = strict }}
+rest-stats {{ enabled = false }}
+aws {{ region = us-east-1, accountId = 000000000000 }}
+"""
+
+
+@contextmanager
+def elasticmq(directory: Path) -> Iterator[str]:
+    """Its URL. Raises Absent."""
+    (port,) = free_ports(1)
+    configuration = directory / "elasticmq.conf"
+    configuration.write_text(_ELASTICMQ_CONFIGURATION.format(port=port))
+    options = [*_SMALL, f"-Dconfig.file={configuration}", "-cp", f"{jars(ELASTICMQ)}/*"]
+    command = [program("java"), *options, "org.elasticmq.server.Main"]
+    server = ServerProgram(name="ElasticMQ", command=command, port=port, log=directory / "elasticmq.log")
+    server.start()
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.stop()
+
+
+@contextmanager
+def dynamodb_local(directory: Path) -> Iterator[str]:
+    """Its URL; its streams are of the region us-east-1. Raises Absent."""
+    (port,) = free_ports(1)
+    needed = jars(DYNAMODB_LOCAL)
+    options = [*_SMALL, f"-Djava.library.path={needed}", "-cp", f"{needed}/*"]
+    main = "com.amazonaws.services.dynamodbv2.local.main.ServerRunner"
+    command = [program("java"), *options, main, "-inMemory", "-disableTelemetry", "-port", str(port)]
+    server = ServerProgram(name="DynamoDB Local", command=command, port=port, log=directory / "dynamodb.log")
+    server.start()
+    try:
+        with _in_a_region(f"http://127.0.0.1:{port}") as url:
+            yield url
+    finally:
+        server.stop()
+
+
+@contextmanager
+def kinesis_mock(directory: Path) -> Iterator[str]:
+    """Its URL. Raises Absent."""
+    port, tls_port = free_ports(2)
+    package = node_package("kinesis-local", KINESIS_MOCK_VERSION)
+    settings = {
+        "KINESIS_MOCK_PLAIN_PORT": str(port),
+        "KINESIS_MOCK_TLS_PORT": str(tls_port),
+        "AWS_ACCOUNT_ID": "000000000000",
+        "AWS_REGION": "us-east-1",
+        "LOG_LEVEL": "ERROR",
+        **{f"{action}_DURATION": "50ms" for action in ("CREATE_STREAM", "SPLIT_SHARD", "MERGE_SHARDS")},
+    }
+    command = [program("sh"), "-c", f"cd {package} && exec {program('node')} main.js"]  # its certificate lies there
+    server = ServerProgram(
+        name="Kinesis Mock", command=command, port=port, log=directory / "kinesis.log", environment=settings
+    )
+    server.start()
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.stop()
+
+
+@contextmanager
+def _in_a_region(url: str) -> Iterator[str]:
+    """DynamoDB Local calls its region ddblocal, which no ARN may name: a proxy before it gives it another name."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"])).replace(b":us-east-1:", b":ddblocal:")
+            passed = {name: self.headers[name] for name in ("authorization", "content-type", "x-amz-target")}
+            try:
+                answer = urllib.request.urlopen(urllib.request.Request(url, body, passed))
+            except urllib.error.HTTPError as error:
+                answer = error
+            with answer:
+                said = answer.read().replace(b":ddblocal:", b":us-east-1:")
+            self.send_response(answer.status)
+            self.send_header("content-type", "application/x-amz-json-1.0")
+            self.send_header("content-length", str(len(said)))
+            self.end_headers()
+            self.wfile.write(said)
+
+        def log_message(self, *_: object) -> None: ...
+
+    proxy = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    proxy.daemon_threads = True
+    thread = threading.Thread(target=proxy.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{proxy.server_port}"
+    finally:
+        proxy.shutdown()
+        proxy.server_close()
+        thread.join()
