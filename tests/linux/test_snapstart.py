@@ -11,12 +11,14 @@ import time
 import urllib.request
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lambent.testing.service import RunningService, deploy, running_service
+from lambent.worker.sandbox.process_tree import descendants
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="real sandboxes are tested as root")
 
@@ -51,13 +53,16 @@ def handler(event, context):
 """
 
 SHARING = """
-import asyncio, ctypes, errno, mmap, os, socket, time
+import asyncio, ctypes, errno, mmap, os, socket, tempfile, time
 shared = mmap.mmap(-1, 4096)
 shared[:5] = b"empty"
 notes = open("/tmp/notes", "w+")
 notes.write("from init")
 notes.flush()
 os.mkdir("/tmp/kept")
+nameless = tempfile.TemporaryFile()
+nameless.write(b"init")
+nameless.flush()
 reader, writer = os.pipe()
 pair = socket.socketpair()
 loop = asyncio.new_event_loop()
@@ -76,6 +81,8 @@ def handler(event, context):
     notes.seek(0)
     notes.write(event["name"])
     notes.flush()
+    nameless.write(event["name"].encode())
+    nameless.flush()
     os.write(writer, event["name"].encode())
     pair[0].send(event["name"].encode())
     time.sleep(1)
@@ -83,6 +90,7 @@ def handler(event, context):
     return {
         "memory": bytes(shared[:5]).decode(),
         "file": open("/tmp/notes").read(),
+        "nameless": os.pread(nameless.fileno(), 100, 0).decode(),
         "tmp": sorted(os.listdir("/tmp")),
         "pipe": os.read(reader, 100).decode(),
         "pair": pair[1].recv(100).decode(),
@@ -183,6 +191,16 @@ def midwives(service: RunningService) -> list[int]:
     return [pid for pid in processes if Path(f"/proc/{pid}/comm").read_text().strip() == "lambent-midwife"]
 
 
+def held_by(midwife: int) -> list[Path]:
+    """Threads that stand still in a midwife's hand."""
+    found = []
+    for thread in Path("/proc").glob("[0-9]*/task/[0-9]*"):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            if f"\nTracerPid:\t{midwife}\n" in (thread / "status").read_text():
+                found.append(thread)
+    return found
+
+
 def _children(pid: int) -> list[int]:
     tasks = Path(f"/proc/{pid}/task").iterdir()
     return [int(child) for task in tasks for child in (task / "children").read_text().split()]
@@ -254,6 +272,7 @@ def test_environments_of_one_snapshot_share_nothing(client: Any, function: Funct
         assert "errorMessage" not in found, found
         assert (found["memory"], found["pipe"], found["pair"], found["loop"]) == (name, name, name, name)
         assert found["file"] == f"{name}init"
+        assert found["nameless"] == f"init{name}"
         assert found["tmp"] == ["kept", "notes"]
         assert found["may be written"]
         assert len(found["processes"]) == 1
@@ -291,6 +310,27 @@ def test_threads_of_init_are_told_of_and_are_not_there_after_a_restore(
     (warning,) = logged(logs, name, "LAMBENT_WARNING")
     assert "1 thread(s)" in warning
     assert "flusher" in warning
+
+
+CROWD = """
+import subprocess, threading, time
+threading.Thread(target=time.sleep, args=(3600,), daemon=True).start()
+subprocess.Popen(["sh", "-c", "sleep 3600 & sleep 3600"])
+def handler(event, context): ...
+"""
+
+
+def test_nothing_runs_in_a_template(service: RunningService, client: Any, function: Function) -> None:
+    before = set(midwives(service))
+    publish(client, function(CROWD, SnapStart=ON))
+    (mine,) = set(midwives(service)) - before
+    held = held_by(mine)
+
+    assert len(held) == 2
+    assert {(thread / "stat").read_text().rpartition(")")[2].split()[0] for thread in held} == {"t"}
+    (runtime,) = {int(thread.parent.parent.name) for thread in held}
+    first = int(Path(f"/proc/{runtime}/stat").read_text().rpartition(")")[2].split()[1])
+    assert descendants(first) == [runtime]
 
 
 def test_credentials_are_asked_for_by_each_environment(client: Any, function: Function) -> None:

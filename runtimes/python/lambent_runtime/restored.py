@@ -6,6 +6,7 @@ The fork is the first process of its PID namespace. It forks the runtime, and li
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
 import random
 import select
@@ -24,6 +25,7 @@ _PRIVATE_ANONYMOUS = 0x22
 _READ_WRITE = 3
 _REMAP_FIXED = 3
 _SIGNALLED = 128
+_COPY_BYTES = 1024 * 1024
 
 
 class Restored:
@@ -139,16 +141,28 @@ def _flags(descriptor: int) -> int:
 
 
 def _open_again(descriptor: int, path: str) -> None:
-    """A file of /tmp is the copy that this environment has; one that has no name any more stays as it is."""
+    """A file of /tmp is the copy that this environment has; of one that has no name any more it makes a copy."""
     flags = _flags(descriptor)
     try:
         position = os.lseek(descriptor, 0, os.SEEK_CUR)
-        again = os.open(path, flags & ~(os.O_CREAT | os.O_EXCL | os.O_TRUNC))
+        if os.fstat(descriptor).st_nlink:
+            again = os.open(path, flags & ~(os.O_CREAT | os.O_EXCL | os.O_TRUNC))
+        else:
+            again = _copied(descriptor, flags)
     except OSError:
         return
     if stat.S_ISREG(os.fstat(again).st_mode):
         os.lseek(again, position, os.SEEK_SET)
     _put(again, descriptor, flags)
+
+
+def _copied(descriptor: int, flags: int) -> int:
+    copy = os.open("/tmp", os.O_TMPFILE | os.O_RDWR, 0o600)
+    place = 0
+    while sent := os.sendfile(copy, descriptor, place, _COPY_BYTES):
+        place += sent
+    fcntl.fcntl(copy, fcntl.F_SETFL, flags & os.O_APPEND)
+    return copy
 
 
 def _replace_socket(descriptor: int) -> list[int]:

@@ -35,8 +35,7 @@ def take(client: RuntimeClient) -> RuntimeClient:
     client.wait_for_restore()
     gc.collect()
     gc.freeze()  # environments share these pages as long as nobody writes to them
-    while os.fork() != 0:
-        pass  # what was forked is not our child: whoever had us do it has walled it in, and waits for it
+    os.fork()  # for good: whoever holds this process has it fork, walls in what is born, and never lets it return
     restored.become()
     client = RuntimeClient(os.environ["AWS_LAMBDA_RUNTIME_API"])
     _run_hooks_after(client)

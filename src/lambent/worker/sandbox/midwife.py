@@ -1,12 +1,12 @@
 """A midwife: has environments forked from one template, and walls each in before it runs a single instruction.
 
 The template is a function's own process, behind the walls every sandbox has, and can be trusted no more than any: it is
-never given a privilege, a descriptor or a say. It stands before a fork, held by ptrace; the midwife makes that fork one
-into new namespaces, builds the child's walls around it while it cannot move, takes its privileges in its new user
-namespace away, and looks whether all is as it must be before it lets go (decision 0010).
+never given a privilege, a descriptor or a say. It stands before a fork, held by ptrace, and never leaves that; the
+midwife makes the fork one into new namespaces, builds the child's walls around it while it cannot move, takes its
+privileges in its new user namespace away, and looks whether all is as it must be before it lets go (decision 0010).
 
-A process of its own for each template, so that one which never comes back to its fork keeps nobody else waiting. Root,
-as sandboxd is, whose orders alone it takes; it ends with sandboxd, and its template with it.
+A process of its own for each template, so that one which never comes to its fork keeps nobody else waiting. Root, as
+sandboxd is, whose orders alone it takes; it ends with sandboxd, and its template with it.
 """
 
 from __future__ import annotations
@@ -17,17 +17,18 @@ import os
 import signal
 import struct
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple, NoReturn
 
-from lambent.worker.sandbox import init, inner_wire, kernel
+from lambent.worker.sandbox import init, inner_wire, kernel, process_tree
 from lambent.worker.sandbox.furnishing import OUTPUT_NAME, furnish
 from lambent.worker.sandbox.init import StepFailed, step
 from lambent.worker.sandbox.inner_wire import Walls
-from lambent.worker.sandbox.tracing import Astray, Tracee
+from lambent.worker.sandbox.tracing import Astray, Tracee, has_any_ended
 
 _REST_TIMEOUT_S = 10.0
-"""How long a template may take from one fork to the next."""
+"""How long a template may take to come to rest, and to bear a child."""
 _PIPE_MODE = 0o200
 _WALLS = (
     kernel.CLONE_PARENT  # PID 1 of the template's sandbox waits for it, and tells how it ends
@@ -85,6 +86,9 @@ def tend(control: _socket.socket, pid_1: int, home: Home) -> NoReturn:
         signal.signal(signal.SIGALRM, _too_late)
         template = Tracee.seize(_runtime_of(pid_1))
         inner_wire.send(control, "Watching")
+        signal.setitimer(signal.ITIMER_REAL, _REST_TIMEOUT_S)
+        _lay_to_rest(template, pid_1)
+        signal.setitimer(signal.ITIMER_REAL, 0)
         _serve(control, template, home)
     except Bereft:
         pass
@@ -94,13 +98,35 @@ def tend(control: _socket.socket, pid_1: int, home: Home) -> NoReturn:
         os._exit(1)
 
 
+def _lay_to_rest(template: Tracee, pid_1: int) -> None:
+    """From here on nothing runs in the template: what is left of it is what its children begin with."""
+    template.run_to_fork()
+    held = {template.pid}
+    while threads := {int(thread) for thread in os.listdir(f"/proc/{template.pid}/task")} - held:
+        for thread in threads:
+            with suppress(ProcessLookupError, Astray):
+                Tracee.seize(thread)
+        held |= threads
+    while others := [pid for pid in process_tree.descendants(pid_1) if pid != template.pid]:
+        for pid in others:
+            with suppress(ProcessLookupError, FileNotFoundError):
+                _kill_beside(pid_1, pid)
+
+
+def _kill_beside(pid_1: int, pid: int) -> None:
+    """Unless the number has come to stand for another sandbox's process, or the host's."""
+    process = os.pidfd_open(pid)
+    try:
+        if os.path.samestat(os.stat(f"/proc/{pid}/ns/pid"), os.stat(f"/proc/{pid_1}/ns/pid")):
+            signal.pidfd_send_signal(process, signal.SIGKILL)
+    finally:
+        os.close(process)
+
+
 def _serve(control: _socket.socket, template: Tracee, home: Home) -> None:
     while True:
-        signal.setitimer(signal.ITIMER_REAL, _REST_TIMEOUT_S)
-        template.run_to_fork()
-        signal.setitimer(signal.ITIMER_REAL, 0)
         inner_wire.send(control, "Resting")
-        packet, descriptors = _next_order(control, template)
+        packet, descriptors = _next_order(control)
         if not packet:
             return
         signal.setitimer(signal.ITIMER_REAL, _REST_TIMEOUT_S)
@@ -111,13 +137,14 @@ def _serve(control: _socket.socket, template: Tracee, home: Home) -> None:
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def _next_order(control: _socket.socket, template: Tracee) -> tuple[bytes, list[int]]:
+def _next_order(control: _socket.socket) -> tuple[bytes, list[int]]:
     """Wait for it, but not longer than the template lives: the dead are not buried while somebody holds them."""
     signal.signal(signal.SIGCHLD, _bereft)
     try:
-        if template.has_ended():
+        if has_any_ended():
             raise Bereft
         return inner_wire.receive(control)
     finally:
@@ -155,7 +182,7 @@ def _runtime_of(pid_1: int) -> int:
 
 
 def _too_late(signum: int, frame: object) -> NoReturn:
-    raise Astray("it has not come back to its fork")
+    raise Astray("it has not come to its fork")
 
 
 # One child ------------------------------------------------------------------------------------------------------------

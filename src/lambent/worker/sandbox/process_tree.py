@@ -1,4 +1,4 @@
-"""All processes below one, where no PID namespace holds them together. For the level `process` only."""
+"""All processes below one, and their end where no PID namespace holds them together, as at the level `process`."""
 
 from __future__ import annotations
 

@@ -398,13 +398,13 @@ class Sandboxd:
             self._hear(held)
         generation.close()
         held.slot.generation = None
-        self._restores.template_died(held.sandbox_id)
         if held.plan is None:
             self._forget_spare(held)
         elif held.boots_left > 0 and not held.is_ending:
             self._try_again(held)
         else:
             self._mourn(held)
+            self._restores.template_died(held.sandbox_id)  # who waits for it is to know why, and has another made
 
     def _try_again(self, held: _Held) -> None:
         """Somebody outside killed it before it was anything; nobody need know."""

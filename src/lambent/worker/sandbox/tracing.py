@@ -82,6 +82,11 @@ Call = tuple[str, *tuple[int, ...]]
 """A system call's name and arguments."""
 
 
+def has_any_ended() -> bool:
+    """Asked while whatever is held is stopped."""
+    return os.waitpid(-1, os.WNOHANG | _WALL)[0] != 0
+
+
 class Astray(Exception):
     """The process has done, or met, something else than what it was held for."""
 
@@ -98,7 +103,11 @@ class Tracee:
 
     @classmethod
     def seize(cls, pid: int) -> Tracee:
-        """Take hold of a running process, and stop it."""
+        """Take hold of a running process, or of one more thread of it, and stop that.
+
+        Raises:
+            ProcessLookupError, Astray: it has ended.
+        """
         tracee = cls(pid)
         tracee._ptrace(_SEIZE, data=tracee._options)
         tracee._ptrace(_INTERRUPT)
@@ -127,22 +136,39 @@ class Tracee:
     def fork(self, flags: int) -> Tracee:
         """Have the fork that it stands before make a child in new namespaces; returns the child, held at its birth.
 
-        No filter is asked about the flags, nor about what the child is made to do until `let_go`.
+        No filter is asked about the flags, nor about what the child is made to do until `let_go`. The parent stands
+        before the same fork again: it never returns from it, and no signal reaches it any more.
         """
         for _ in range(_FORKS_MAXIMUM):
-            self._set_argument(self._flags | flags)
-            self._set_options(self._options | _O_SUSPEND_SECCOMP)
-            self._ptrace(_SYSCALL)
-            status = self._wait_status()  # within the call, or at its end: it has not run on
-            self._set_options(self._options)
-            is_born = status >> 16 == _EVENT_FORK
-            child = self._newborn() if is_born else None
-            for one in (self, child) if child is not None else (self,):
-                one._restore_argument(self._flags)
+            child = self._try_fork(flags)
+            self._step_back()
             if child is not None:
                 return child
-            self.run_to_fork()  # no child is made while a signal is pending: the kernel makes the call again
         raise Astray("it could not fork")
+
+    def _try_fork(self, flags: int) -> Tracee | None:
+        """None where the kernel wants it to be tried again: no child is made while a signal is pending."""
+        self._set_argument(self._flags | flags)
+        self._set_options(self._options | _O_SUSPEND_SECCOMP)
+        self._ptrace(_SYSCALL)
+        status = self._wait_status()  # within the call, or at its end: it has not run on
+        self._set_options(self._options)
+        if status >> 16 != _EVENT_FORK:
+            return None
+        child = self._newborn()
+        child._restore_argument(self._flags)
+        self._ptrace(_SYSCALL)
+        self._wait()
+        return child
+
+    def _step_back(self) -> None:
+        """From the end of the call to before it."""
+        self._set_registers(self._about_to("clone", self._registers(), self._flags))
+        self._ptrace(_SYSCALL)
+        while self._wait() != _AT_SYSCALL:
+            self._ptrace(_SYSCALL)
+        if not self._is_before_fork():
+            raise Astray("it did not come back to its fork")
 
     def _newborn(self) -> Tracee:
         message = ctypes.c_ulong()
@@ -170,14 +196,7 @@ class Tracee:
         layout = self._layout
         before = self._registers()
         for name, *arguments in calls:
-            registers = list(before)
-            registers[layout.instruction] -= layout.call_bytes  # it stands behind the call that bore it
-            if layout.restarts is not None:
-                registers[layout.restarts] = _NONE
-            registers[layout.number] = layout.calls[name]
-            for place, value in zip(layout.arguments, arguments, strict=False):
-                registers[place] = value & _NONE
-            self._set_registers(registers)
+            self._set_registers(self._about_to(name, before, *arguments))
             self._ptrace(_SINGLESTEP)
             if (signum := self._wait()) != signal.SIGTRAP:
                 raise Astray(f"it met signal {signum} while it was being set up")
@@ -185,6 +204,17 @@ class Tracee:
             if result > _NONE - 4_096:
                 raise OSError(_NONE + 1 - result, f"{name}: {os.strerror(_NONE + 1 - result)}")
         self._set_registers(before)
+
+    def _about_to(self, name: str, behind: list[int], *arguments: int) -> list[int]:
+        """Registers with which one that stands behind a system call makes one, given those that it has there."""
+        layout, registers = self._layout, list(behind)
+        registers[layout.instruction] -= layout.call_bytes
+        if layout.restarts is not None:
+            registers[layout.restarts] = _NONE
+        registers[layout.number] = layout.calls[name]
+        for place, value in zip(layout.arguments, arguments, strict=False):
+            registers[place] = value & _NONE
+        return registers
 
     def place(self, data: bytes) -> int:
         """Put data where the process has nothing; returns where."""
@@ -199,10 +229,6 @@ class Tracee:
     def let_go(self) -> None:
         """From here on it does as it likes, and its filter holds."""
         self._ptrace(_DETACH)
-
-    def has_ended(self) -> bool:
-        """Asked of one that is stopped."""
-        return os.waitpid(self.pid, os.WNOHANG | _WALL)[0] != 0
 
     def kill(self) -> None:
         """Returns when it is gone, as far as its holder is concerned."""
