@@ -54,6 +54,7 @@ def handler(event, context):
 
 SHARING = """
 import asyncio, ctypes, errno, mmap, os, socket, tempfile, time
+libc_eventfd = ctypes.CDLL(None).eventfd
 shared = mmap.mmap(-1, 4096)
 shared[:5] = b"empty"
 notes = open("/tmp/notes", "w+")
@@ -63,6 +64,7 @@ os.mkdir("/tmp/kept")
 nameless = tempfile.TemporaryFile()
 nameless.write(b"init")
 nameless.flush()
+counter = libc_eventfd(0, 0)
 reader, writer = os.pipe()
 pair = socket.socketpair()
 loop = asyncio.new_event_loop()
@@ -83,6 +85,7 @@ def handler(event, context):
     notes.flush()
     nameless.write(event["name"].encode())
     nameless.flush()
+    os.write(counter, (1).to_bytes(8, "little"))
     os.write(writer, event["name"].encode())
     pair[0].send(event["name"].encode())
     time.sleep(1)
@@ -92,6 +95,7 @@ def handler(event, context):
         "file": open("/tmp/notes").read(),
         "nameless": os.pread(nameless.fileno(), 100, 0).decode(),
         "tmp": sorted(os.listdir("/tmp")),
+        "counter": int.from_bytes(os.read(counter, 8), "little"),
         "pipe": os.read(reader, 100).decode(),
         "pair": pair[1].recv(100).decode(),
         "loop": loop.run_until_complete(later(event["name"])),
@@ -272,7 +276,7 @@ def test_environments_of_one_snapshot_share_nothing(client: Any, function: Funct
         assert "errorMessage" not in found, found
         assert (found["memory"], found["pipe"], found["pair"], found["loop"]) == (name, name, name, name)
         assert found["file"] == f"{name}init"
-        assert found["nameless"] == f"init{name}"
+        assert (found["nameless"], found["counter"]) == (f"init{name}", 1)
         assert found["tmp"] == ["kept", "notes"]
         assert found["may be written"]
         assert len(found["processes"]) == 1

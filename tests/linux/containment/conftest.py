@@ -65,20 +65,34 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
         yield Target(service=service, client=client, keys=keys, role=role["Arn"], secret=secret, event=event)
 
 
-@pytest.fixture(scope="session", params=["forked", "executed"])
+@pytest.fixture(scope="session", params=["forked", "executed", "restored"])
 def attacked(request: pytest.FixtureRequest, target: Target) -> dict[str, Any]:
-    """What every attack got: in an environment forked from a zygote, and in one whose runtime was executed."""
+    """What every attack got: forked from a zygote, with a runtime that was executed, and restored from a snapshot."""
     files = {path.name: path.read_text() for path in ATTACKS.glob("*.py")}
     name = f"attacks-{request.param}"
     variables = EXECUTED if request.param == "executed" else {}
     target.deploy(name, make_zip(files), MemorySize=512, Timeout=60, Environment={"Variables": variables})
+    qualifier = "$LATEST"
     if request.param == "forked":
         _wait_until_forked(target.client, name)
-    response = target.client.invoke(FunctionName=name, Payload=json.dumps(target.event))
+    elif request.param == "restored":
+        qualifier = _with_snapshot(target.client, name)
+    response = target.client.invoke(FunctionName=name, Qualifier=qualifier, Payload=json.dumps(target.event))
     outcome = json.loads(response["Payload"].read())
     assert "FunctionError" not in response, outcome
-    assert outcome["is_forked"] is (request.param == "forked")
+    assert outcome["started"] == request.param
     return dict(outcome)
+
+
+def _with_snapshot(client: Any, name: str) -> str:
+    """The number of a version with SnapStart."""
+    client.update_function_configuration(FunctionName=name, SnapStart={"ApplyOn": "PublishedVersions"})
+    client.get_waiter("function_updated_v2").wait(FunctionName=name, WaiterConfig={"Delay": 0.02, "MaxAttempts": 200})
+    number = str(client.publish_version(FunctionName=name)["Version"])
+    client.get_waiter("published_version_active").wait(
+        FunctionName=name, Qualifier=number, WaiterConfig={"Delay": 0.02, "MaxAttempts": 1500}
+    )
+    return number
 
 
 @pytest.fixture
@@ -102,6 +116,12 @@ def _wait_until_forked(client: Any, name: str) -> None:
 def until_forked(target: Target) -> Callable[[str], None]:
     """Waits until a function's new environments are forked: their zygote may be starting."""
     return lambda name: _wait_until_forked(target.client, name)
+
+
+@pytest.fixture
+def with_snapshot(target: Target) -> Callable[[str], str]:
+    """Publishes a function with SnapStart; the version's number."""
+    return lambda name: _with_snapshot(target.client, name)
 
 
 @pytest.fixture

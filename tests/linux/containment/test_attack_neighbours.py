@@ -201,29 +201,36 @@ def handler(event, context):
     seen = {name: any(found(memory, a, b - a, *pair) for a, b in spans) for name, pair in halves.items()}
     with open("/proc/self/environ", "rb") as file:
         names = [pair.partition(b"=")[0].decode() for pair in file.read().split(b"\\0") if pair]
-    return {"seen": seen, "environ": names, "scanned": sum(b - a for a, b in spans), "forked": is_forked()}
+    return {"seen": seen, "environ": names, "scanned": sum(b - a for a, b in spans),
+            "is_forked": is_forked(), "initialization": os.environ["AWS_LAMBDA_INITIALIZATION_TYPE"]}
 """
 EXECUTED = {"PYTHONHASHSEED": "0"}
 
 
-@pytest.mark.parametrize("kind", ["forked", "executed"])
+@pytest.mark.parametrize("kind", ["forked", "executed", "restored"])
 def test_no_secret_of_the_server_is_in_an_environments_memory(
-    target: Target, victim: Victim, until_forked: Callable[[str], None], kind: str
+    target: Target,
+    victim: Victim,
+    until_forked: Callable[[str], None],
+    with_snapshot: Callable[[str], str],
+    kind: str,
 ) -> None:
     """What the server was started with, its root key, and where it keeps its files."""
     name = victim(SCAN, Timeout=30, MemorySize=1024, Environment={"Variables": EXECUTED if kind == "executed" else {}})
-    if kind == "forked":
+    if kind != "executed":
         until_forked(name)
+    qualifier = with_snapshot(name) if kind == "restored" else "$LATEST"
     key = json.loads((target.service.data_dir / "root-key.json").read_text())
     own = {"own_name": name}
     secrets = {"environment": target.secret, "root_key": key["secret_access_key"], "key_id": key["access_key_id"]}
 
-    got = target.invoke(name, {what: _halves(text) for what, text in {**secrets, **own}.items()})
+    got = target.invoke(name, {what: _halves(text) for what, text in {**secrets, **own}.items()}, Qualifier=qualifier)
 
-    assert got["forked"] is (kind == "forked")
+    assert got["is_forked"] is (kind != "executed")
+    assert got["initialization"] == ("snap-start" if kind == "restored" else "on-demand")
     assert got["seen"] == {"environment": False, "root_key": False, "key_id": False, "own_name": True}
     assert got["scanned"] > 1 << 20
-    if kind == "forked":
+    if kind != "executed":
         assert set(got["environ"]) <= {*startup_variables("python3.11"), "LC_CTYPE"}
 
 

@@ -47,7 +47,12 @@ def test_nobody_becomes_root(found: Found) -> None:
     outcomes = found["become_root"]
     uid = found["privileges"]["uid"]
     assert outcomes.pop("setfsuid") in ([uid, True], None)
-    assert set(outcomes.values()) == {"EPERM"}
+    assert set(outcomes.values()) <= {"EPERM", _refusal(found)}
+
+
+def _refusal(found: Found) -> str:
+    """The user namespace of a restored environment knows no uid but its own."""
+    return "EINVAL" if found["started"] == "restored" else "EPERM"
 
 
 def test_no_capability_is_held_or_can_be_had(found: Found) -> None:
@@ -69,7 +74,7 @@ def test_setuid_programs_of_the_host_run_as_whoever_starts_them(found: Found) ->
 
 
 def test_a_setuid_program_of_ones_own_is_a_program(found: Found) -> None:
-    assert found["own_setuid_program"] == {"chown": "EPERM", "capability": "EPERM", "runs_as_oneself": True}
+    assert found["own_setuid_program"] == {"chown": _refusal(found), "capability": "EPERM", "runs_as_oneself": True}
 
 
 def test_no_descriptor_was_left_open(found: Found) -> None:

@@ -107,6 +107,7 @@ def other_processes(event):
     """All the processes one can see, and what PID 1 shows of itself."""
     details = ("environ", "maps", "mem", "cmdline", "status", "auxv", "exe", "fd", "io", "syscall", "oom_score_adj")
     return {
+        "own": os.getpid(),
         "seen": sorted(int(name) for name in os.listdir("/proc") if name.isdigit()),
         "pid_1": {attempt(os.stat, f"/proc/1/{name}") for name in details}.pop(),
         "host": attempt(os.stat, f"/proc/{event['pid']}"),
