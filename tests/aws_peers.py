@@ -7,9 +7,10 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
+from collector import QuietServer
 from server_programs import ServerProgram, free_ports, jars, node_package, program
 
 ELASTICMQ = "org.elasticmq:elasticmq-server_2.13:1.7.1"
@@ -106,8 +107,7 @@ def _in_a_region(url: str) -> Iterator[str]:
 
         def log_message(self, *_: object) -> None: ...
 
-    proxy = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    proxy.daemon_threads = True
+    proxy = QuietServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=proxy.serve_forever)
     thread.start()
     try:

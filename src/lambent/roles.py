@@ -148,7 +148,6 @@ class Host:
         invoker = Invoker(resolver, manager)
         brokers = await self._brokers(stack)
         events = await self._events(queue, store, invoker, brokers, stack)
-        local_api.serve_signed("events", EventsApi(events, identity.authenticator).answer)
         gateway = Gateway(
             authenticator=identity.authenticator,
             services=self._services,
@@ -169,6 +168,7 @@ class Host:
             body_bytes=2 * REQUEST_BYTES
         )  # the gateway refuses in AWS's words what is only a little too large
         pollers = await self._pollers(store, queue, invoker, brokers, stack)
+        local_api.serve_signed("events", EventsApi(events, pollers, identity.authenticator).answer)
         server = await stack.enter_async_context(Server(gateway.handle, limits=limits, name="frontend"))
         return server, (server.drain, events.drain, pollers.drain)
 

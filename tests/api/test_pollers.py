@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -100,6 +102,14 @@ def seen(service: RunningService, function: str) -> list[dict[str, Any]]:
     except logs.exceptions.ResourceNotFoundException:
         return []
     return [json.loads(one["message"])["seen"] for page in found for one in page["events"]]
+
+
+def mapping_statistics(service: RunningService, function: str) -> Any:
+    """What `lambent events mappings` tells of the function's one mapping."""
+    command = [sys.executable, "-m", "lambent", "events", "mappings", "--function", function, "--json"]
+    done = subprocess.run(command, env=service.environment(), capture_output=True, check=True)
+    (statistics,) = json.loads(done.stdout)
+    return statistics
 
 
 def contents(events: list[dict[str, Any]], read: Callable[[dict[str, Any]], Any]) -> list[Any]:
@@ -224,6 +234,9 @@ def test_a_poison_record_of_kinesis_alone_reaches_the_on_failure_destination(
     assert "Messages" not in peer("sqs").receive_message(QueueUrl=dead_url)
     result = polling.client("lambda").get_event_source_mapping(UUID=uuid)["LastProcessingResult"]
     assert result in ("OK", "PROBLEM: Function call failed")
+    told = until(lambda: (one := mapping_statistics(polling, "poisoned"))["counts"]["processed"] == 39 and one)
+    assert (told["uuid"], told["source"], told["last_problem"]) == (uuid, arn, "Function call failed")
+    assert (told["counts"]["polled"], told["counts"]["dropped"]) == (40, 1)
 
 
 def test_changes_of_a_table_reach_the_function(polling: RunningService, peer: Any, mapped: Callable[..., str]) -> None:

@@ -1,4 +1,4 @@
-"""`lambent events`: asynchronous invokes that wait, and their outcomes; seen and steered."""
+"""`lambent events`: asynchronous invokes that wait, and their outcomes, seen and steered; and what mappings read."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from cyclopts import App
 from lambent.cli.connection import ANY_SERVER, Server
 from lambent.cli.output import messages, new_table, print_json, print_table
 
-events = App(name="events", help="See and steer asynchronous invokes that wait, and outcomes that are not yet sent.")
+events = App(
+    name="events",
+    help="See and steer asynchronous invokes that wait, outcomes that are not yet sent, and what mappings read.",
+)
 
 _PAGE = 500
 
@@ -111,6 +114,36 @@ def statistics(*, server: Server = ANY_SERVER) -> None:
         return
     for name, value in (answer | answer.pop("counts")).items():
         print(f"{name + ':':24}{round(value, 1)}")
+
+
+@events.command
+def mappings(*, function: str | None = None, server: Server = ANY_SERVER) -> None:
+    """List event source mappings: how far behind each is, and what became of what it has read since the server's start.
+
+    Parameters
+    ----------
+    function:
+        Of this function only.
+    """
+    found = server.call("GET", "events/mappings", function=function)["mappings"]
+    if server.as_json:
+        print_json(found)
+        return
+    table = new_table(
+        "UUID", "FUNCTION", "SOURCE", "STATE", "BEHIND", "READ", "DONE", "FAILED", "DROPPED", "LAST PROBLEM"
+    )
+    for one in found:
+        counts, age_s = one["counts"], one["iterator_age_s"]
+        table.add_row(
+            one["uuid"],
+            one["function"].partition(":function:")[2],
+            one["source"].rpartition(":")[2] if one["source"].startswith("arn:") else one["source"],
+            one["state"],
+            "" if age_s is None else f"{age_s:.0f} s",
+            *(str(counts[name]) for name in ("polled", "processed", "failed", "dropped")),
+            f"{_time(one['last_problem_ms'])} {one['last_problem'] or ''}".strip()[:80],
+        )
+    print_table(table)
 
 
 def _waiting(server: Server, function: str | None) -> Iterator[dict[str, Any]]:

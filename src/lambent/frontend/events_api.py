@@ -6,6 +6,7 @@ POST   events/ID/retry                           attempt it now
 DELETE events/ID                                 drop it
 POST   events/redrive?function=NAME              attempt all that is parked
 GET    events/statistics                         how much waits, for how long, and what became of the rest
+GET    events/mappings?function=NAME             what event source mappings read, and what became of it
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from lambent.invoke.events import Events
 from lambent.invoke.waiting import Waiting, lanes_of, lanes_of_account
 from lambent.model.arn import parse_function_name
 from lambent.model.errors import InvalidParameterValue, ResourceNotFound, UnknownOperation
+from lambent.pollers import MappingStatistics, Pollers
 from lambent.ports.event_queue import ItemId
 
 _LIMIT_MAXIMUM = 1_000
@@ -57,9 +59,15 @@ class Redriven:
     redriven: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MappingPage:
+    mappings: Sequence[MappingStatistics]
+
+
 class EventsApi:
-    def __init__(self, events: Events, authenticator: Authenticator) -> None:
+    def __init__(self, events: Events, pollers: Pollers, authenticator: Authenticator) -> None:
         self._events = events
+        self._pollers = pollers
         self._authenticator = authenticator
 
     async def answer(self, exchange: Exchange) -> bytes:
@@ -78,6 +86,8 @@ class EventsApi:
             case (("GET" | "HEAD"), ["statistics"]):
                 self._authenticator.authorize(caller, _SERVICE, "GetEventStatistics")
                 return self._encode(await self._events.statistics())
+            case (("GET" | "HEAD"), ["mappings"]):
+                return self._encode(self._mappings(caller, parameters))
             case "POST", ["redrive"]:
                 lanes = self._lanes(caller, "RedriveEvents", parameters)
                 return self._encode(Redriven(redriven=await self._events.waiting.redrive(lanes)))
@@ -98,6 +108,14 @@ class EventsApi:
             return lanes_of_account(caller.region, caller.account)
         function = parse_function_name(parameters["function"], region=caller.region, account=caller.account)
         return lanes_of(function.unqualified) if function.account == caller.account else ()
+
+    def _mappings(self, caller: Caller, parameters: dict[str, str]) -> MappingPage:
+        self._authenticator.authorize(caller, _SERVICE, "ListMappingStatistics")
+        function = None
+        if "function" in parameters:
+            name = parse_function_name(parameters["function"], region=caller.region, account=caller.account)
+            function = name.unqualified
+        return MappingPage(mappings=self._pollers.statistics(caller.region, caller.account, function))
 
     async def _list(self, lanes: Sequence[str], parameters: dict[str, str]) -> EventPage:
         limit = min(int(_item(parameters.get("limit", "100"))), _LIMIT_MAXIMUM)

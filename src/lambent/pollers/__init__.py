@@ -4,7 +4,8 @@
 `tumbling`, `scaling`, `shards`.
 """
 
+from lambent.pollers.figures import MappingStatistics
 from lambent.pollers.keeper import Surroundings
 from lambent.pollers.supervisor import Pollers
 
-__all__ = ["Pollers", "Surroundings"]
+__all__ = ["MappingStatistics", "Pollers", "Surroundings"]

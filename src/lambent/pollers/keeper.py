@@ -17,6 +17,7 @@ from lambent.model.records import decode_mapping, encode
 from lambent.pollers.backoff import SOURCE
 from lambent.pollers.batch_run import run_policy
 from lambent.pollers.calls import Caller, InvokeFunction
+from lambent.pollers.figures import Figures, MappingStatistics
 from lambent.pollers.queue_poller import QueuePoller
 from lambent.pollers.results import Results
 from lambent.pollers.shard_lane import Work
@@ -80,10 +81,27 @@ class MappingKeeper:
         self._news = asyncio.Event()
         self._polling: _Polling | None = None
         self._is_draining = False
-        self.function: FunctionArn | None = None
+        self._figures = Figures()
+        self.mapping: EventSourceMapping | None = None
 
     def changed(self) -> None:
         self._news.set()
+
+    def statistics(self) -> MappingStatistics | None:
+        """None until the mapping was read."""
+        mapping, figures = self.mapping, self._figures
+        if mapping is None:
+            return None
+        return MappingStatistics(
+            uuid=mapping.uuid,
+            function=str(mapping.function),
+            source=mapping.source_arn or ",".join(mapping.bootstrap_servers),
+            state=mapping.state,
+            iterator_age_s=None if mapping.kind in QUEUES else figures.iterator_age_s,
+            last_problem=figures.last_problem,
+            last_problem_ms=figures.last_problem_ms,
+            counts=replace(figures.counts),
+        )
 
     async def run(self) -> None:
         while True:
@@ -110,7 +128,7 @@ class MappingKeeper:
             if entry is None:
                 return await self._stop()
             mapping = decode_mapping(entry.value)
-            self.function = mapping.function
+            self.mapping = mapping
             await self._adapt(mapping)
             if not mapping.is_settled or mapping.state_transition_reason.startswith(_FORMER_REASON):
                 await self._settle(mapping, entry.revision)
@@ -125,7 +143,7 @@ class MappingKeeper:
         await self._stop()
         if version is None or self._is_draining:
             return
-        results = Results(self._around.store, mapping)
+        results = self._results(mapping)
         polling = self._polling = _Polling(mapping=mapping, version=version, results=results)
         polling.task = self._group.create_task(self._poll(polling), name=f"poll {mapping.arn}")
         try:
@@ -139,10 +157,13 @@ class MappingKeeper:
         try:
             return (await self._around.resolve(mapping.function)).version
         except ApiError as error:
-            results = Results(self._around.store, mapping)
+            results = self._results(mapping)
             results.problem(str(error))
             await results.write()
             return None
+
+    def _results(self, mapping: EventSourceMapping) -> Results:
+        return Results(self._around.store, mapping, self._figures, self._around.clock)
 
     async def _settle(self, mapping: EventSourceMapping, revision: Revision) -> None:
         store = self._around.store

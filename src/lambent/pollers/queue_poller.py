@@ -61,6 +61,7 @@ class QueuePoller:
         self._source = source
         self._caller = caller
         self._results = results
+        self._counts = results.figures.counts
         self._timeout_s = timeout_s
         self._draw = draw
         self._passes = compile_filter(mapping.filters, mapping.kind.filter_source)
@@ -136,6 +137,7 @@ class QueuePoller:
 
     async def _sort(self, records: Records, batcher: Batcher) -> None:
         """Into those for the function and those that no filter wants, which are deleted."""
+        self._counts.polled += len(records)
         unwanted = []
         for record in records:
             if self._passes(record.document):
@@ -143,13 +145,16 @@ class QueuePoller:
             else:
                 unwanted.append(record)
         if unwanted:
+            self._counts.filtered_out += len(unwanted)
             await self._source.delete(unwanted)
+            self._counts.deleted += len(unwanted)
 
     async def _work(self, batch: Records, until_s: float) -> None:
         """Invoke; a batch that is refused is tried again as long as its messages are ours."""
         payload = self._source.envelope.wrap(batch)
         refusals = 0
         while True:
+            self._counts.invoked += len(batch)
             call = await self._caller.call(payload, batch)
             match call.outcome:
                 case Succeeded(result):
@@ -158,6 +163,7 @@ class QueuePoller:
                     return await self._failed(batch)
                 case Refused(reason):
                     self._results.problem(reason)
+                    self._counts.failed += len(batch)
                     self._scaling.failed()
                     refusals += 1
             wait_s = THROTTLED.wait_s(refusals, self._draw())
@@ -174,6 +180,8 @@ class QueuePoller:
         if failed is None:
             return await self._failed(batch)
         self._results.ok()
+        self._counts.processed += len(batch) - len(failed)
+        self._counts.failed += len(failed)
         await self._delete([record for record in batch if record.id not in failed], until_s)
         if failed:
             await self._give_back([record for record in batch if record.id in failed])
@@ -181,6 +189,7 @@ class QueuePoller:
 
     async def _failed(self, batch: Records) -> None:
         self._results.problem("Function call failed")
+        self._counts.failed += len(batch)
         if not self._mapping.reports_batch_item_failures:
             self._scaling.failed()
         await self._give_back(batch)
@@ -190,16 +199,19 @@ class QueuePoller:
         failures = 0
         while records:
             try:
-                return await self._source.delete(records)
+                await self._source.delete(records)
             except SourceUnavailable as error:
                 failures += 1
                 wait_s = SOURCE.wait_s(failures, self._draw())
                 self._results.problem(str(error))
                 if self._now() + wait_s > until_s:
                     log.error("event_source_mapping.not_deleted", extra=self._about(records, error))
-                    return None
+                    return
                 await asyncio.sleep(wait_s)
-        return None
+            else:
+                self._counts.deleted += len(records)
+                return
+        return
 
     async def _give_back(self, records: Records) -> None:
         try:

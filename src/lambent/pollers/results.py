@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
+from collections.abc import Callable
 
 from lambent.model.event_source_mapping import EventSourceMapping
+from lambent.pollers.figures import Figures
 from lambent.ports.store import Store, WriteFailed
 
 log = logging.getLogger(__name__)
@@ -17,9 +20,13 @@ _BETWEEN_WRITES_S = 1.0
 class Results:
     """`keep` runs as long as the mapping is polled; `ok` and `problem` only say what it is to write."""
 
-    def __init__(self, store: Store, mapping: EventSourceMapping) -> None:
+    def __init__(
+        self, store: Store, mapping: EventSourceMapping, figures: Figures, clock: Callable[[], float] = time.time
+    ) -> None:
         self._store = store
         self._mapping = mapping
+        self._clock = clock
+        self.figures = figures
         self._last = ""
         self._news = asyncio.Event()
 
@@ -27,6 +34,7 @@ class Results:
         self._tell(OK)
 
     def problem(self, reason: str) -> None:
+        self.figures.problem(reason, self._clock())
         if self._tell(f"PROBLEM: {reason}"):
             log.warning("event_source_mapping.problem", extra={"mapping": self._mapping.arn, "reason": reason})
 

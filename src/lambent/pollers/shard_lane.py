@@ -64,6 +64,7 @@ class ShardLane:
     ) -> None:
         mapping = work.mapping
         self._work = work
+        self._figures = work.results.figures
         self._shard = shard
         self._envelope = envelope
         self._done = done
@@ -77,6 +78,7 @@ class ShardLane:
         self._news = asyncio.Event()
         self._read_until_s = 0.0
         self._is_closed = False
+        self._is_busy = False
         self._request_id = RequestId("")
         self._id_of = offset_in(shard) if mapping.topics else text
 
@@ -101,6 +103,8 @@ class ShardLane:
     def read_until(self, epoch_s: float) -> None:
         """All that came to the shard before this time was read."""
         self._read_until_s = epoch_s
+        if not self._is_busy and not len(self._batcher):
+            self._figures.caught_up(self)
         self._news.set()
 
     def close(self) -> None:
@@ -116,7 +120,9 @@ class ShardLane:
             if self._is_window_over():
                 await self._finish_window(is_early=False)
             elif batch := self._batcher.take(work.clock(), is_final=self._is_closed or self._is_window_read()):
+                self._is_busy = True
                 await self._run_batch(batch)
+                self._is_busy = False
             elif self._is_closed:
                 if self._window is not None and self._window.start_s is not None:
                     await self._finish_window(is_early=True)
@@ -149,14 +155,16 @@ class ShardLane:
 
     async def _invoke(self, run: BatchRun, records: Records) -> None:
         work = self._work
+        self._figures.sent(self, records, work.clock())
         call = await work.caller.call(self._event(records), records)
         self._request_id = call.request_id
         match call.outcome:
             case Refused(reason):
                 work.results.problem(reason)
+                self._figures.counts.failed += len(records)
                 run.refused(work.clock(), work.draw())
             case Failed(result):
-                self._failed(run, result)
+                self._failed(run, records, result)
             case Succeeded(result):
                 await self._answered(run, records, result)
             case _ as never:
@@ -169,22 +177,24 @@ class ShardLane:
         if self._work.mapping.reports_batch_item_failures:
             failed = failed_ids(result.payload, {record.id for record in records}, self._id_of)
         if failed is None or (self._window is not None and state is None):
-            self._failed(run, result)
+            self._failed(run, records, result)
             return
         if failed:
             first = next(at for at, record in enumerate(records) if record.id in failed)
-            left = self._failed(run, result, done=first)
+            left = self._failed(run, records, result, done=first)
         else:
             self._work.results.ok()
             left = run.succeeded()
         if left:
+            self._figures.counts.processed += len(left)
             self._keep(state)
             await self._left(left)
             if state is not None and is_state_too_large(state):
                 await self._finish_window(is_early=True)
 
-    def _failed(self, run: BatchRun, result: InvokeResult, *, done: int = 0) -> Records:
+    def _failed(self, run: BatchRun, records: Records, result: InvokeResult, *, done: int = 0) -> Records:
         self._work.results.problem("Function call failed")
+        self._figures.counts.failed += len(records) - done
         return run.failed(result, self._work.clock(), self._work.draw(), done=done)
 
     def _keep(self, state: msgspec.Raw | None) -> None:
@@ -206,6 +216,7 @@ class ShardLane:
             "condition": step.condition.value,
         }
         log.warning("event_source_mapping.records_given_up", extra=extra)
+        self._figures.counts.dropped += len(step.records)
         if work.mapping.on_failure is None:
             return
         batch = FailedBatch(

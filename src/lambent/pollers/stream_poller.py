@@ -130,14 +130,22 @@ class ShardReader:
         self._records_maximum = source.page_limit + 2 * mapping.batch_size * len(self._lanes)
 
     async def run(self) -> None:
+        try:
+            is_end = await self._run_lanes()
+        finally:
+            for lane in self._lanes:
+                self._work.results.figures.caught_up(lane)
+        if is_end and not self._work.stopping.is_set:
+            await self._commit(is_finished=True)
+
+    async def _run_lanes(self) -> bool:
         async with asyncio.TaskGroup() as group:
             for lane in self._lanes:
                 group.create_task(lane.run(), name=f"lane of {self.shard}")
             is_end = await self._read()
             for lane in self._lanes:
                 lane.close()
-        if is_end and not self._work.stopping.is_set:
-            await self._commit(is_finished=True)
+        return is_end
 
     def stop(self) -> None:
         """End what is being invoked, and read nothing more."""
@@ -179,11 +187,15 @@ class ShardReader:
 
     async def _deal(self, page: Page, now_s: float) -> None:
         """Give each record to its lane; those that no filter wants are done with."""
-        before = self._progress.after
+        before, counts = self._progress.after, self._work.results.figures.counts
+        counts.polled += len(page.records)
         for record in page.records:
             lane = self._lanes[zlib.crc32(record.order_key.encode()) % len(self._lanes)]
             self._progress.take(record.id)
-            if self._is_done(record, lane) or not self._passes(record.document):
+            if self._is_done(record, lane):
+                self._progress.done((record.id,))
+            elif not self._passes(record.document):
+                counts.filtered_out += 1
                 self._progress.done((record.id,))
             else:
                 lane.add(record)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
 from lambent.model.arn import FunctionArn
 from lambent.model.event_source_mapping import mapping_prefix
+from lambent.pollers.figures import MappingStatistics
 from lambent.pollers.keeper import MappingKeeper, Surroundings
 
 _SCAN = 500
@@ -51,6 +53,17 @@ class Pollers:
         for task in draining:
             task.cancel()
 
+    def statistics(self, region: str, account: str, function: FunctionArn | None = None) -> Sequence[MappingStatistics]:
+        """Of an account's mappings in a region, or of one function's."""
+        found = (
+            keeper.statistics()
+            for keeper in self._keepers.values()
+            if (mapping := keeper.mapping) is not None
+            and (mapping.region, mapping.account) == (region, account)
+            and function in (None, mapping.function.unqualified)
+        )
+        return [one for one in found if one is not None]
+
     def _mapping_changed(self, key: str) -> None:
         keeper = self._keepers.get(key)
         if keeper is not None:
@@ -71,5 +84,5 @@ class Pollers:
         _, account, region, name = key.split("/")
         function = FunctionArn(region, account, name)
         for keeper in self._keepers.values():
-            if keeper.function is not None and keeper.function.unqualified == function:
+            if keeper.mapping is not None and keeper.mapping.function.unqualified == function:
                 keeper.changed()
