@@ -37,13 +37,12 @@ def test_the_two_commands_are_there() -> None:
 
 
 def test_a_first_function_is_five_lines() -> None:
-    assert len(EXAMPLES[1].splitlines()) == 5
+    assert len(EXAMPLES[2].splitlines()) == 5
 
 
 def test_the_readme_s_functions_run(service: RunningService, tmp_path: Path) -> None:
     programs = Path(sys.executable).parent
-    script = dedented(EXAMPLES[1] + EXAMPLES[2]).replace(".venv/bin/lambent", "lambent")
-    script = script.replace("http://127.0.0.1:9400", service.endpoint_url)
+    script = dedented("".join(EXAMPLES[1:4])).replace("http://127.0.0.1:9400", service.endpoint_url)
     path = f"{programs}{os.pathsep}{os.environ['PATH']}"
 
     done = subprocess.run(

@@ -65,7 +65,8 @@ def deploy(
     handler:
         Where it begins, e.g. app.handler; without it, looked for in app, lambda_function, main, handler, index.
     runtime:
-        E.g. python3.12; without it, provided.al2023 for an executable `bootstrap`, else the server's newest Python.
+        E.g. python3.12; without it, provided.al2023 for an executable `bootstrap`, else the server's newest Python or
+        Node.js, by the language of the handler.
     memory:
         Memory in MB.
     timeout:
