@@ -324,3 +324,51 @@ def left_for(counter: ConcurrencyCounter, function: FunctionArn) -> int:
     for _ in range(taken):
         counter.release(function)
     return taken
+
+
+async def test_each_provisioned_environment_is_used_ten_times_a_second_and_the_rest_spills_over() -> None:
+    worker, clock = NotedWorker(), Clock()
+    manager = make_manager(worker, clock=clock)
+    provision(manager, 1)
+    ready(worker, 0)
+
+    for _ in range(10):
+        [task] = await invoking(manager, worker)
+        worker.answer(0)
+        await task
+        worker.settle(0)
+    [spilt] = await invoking(manager, worker)
+    assert manager.statistics().spillover_invocations == 0, "it waits for an environment of its own"
+    assert len(worker.started) == 2
+    worker.settle(1)
+    await until(lambda: manager.statistics().spillover_invocations == 1)
+    clock.now_s += 0.1
+    [served] = await invoking(manager, worker)
+
+    assert manager.statistics().provisioned_invocations == 11
+    await given_up([spilt, served])
+
+
+async def test_one_that_becomes_free_serves_those_who_have_spilled_over_within_its_rate_only() -> None:
+    worker, clock = NotedWorker(), Clock()
+    manager = make_manager(worker, clock=clock)
+    provision(manager, 1)
+    ready(worker, 0)
+    for _ in range(9):
+        [task] = await invoking(manager, worker)
+        worker.answer(0)
+        await task
+        worker.settle(0)
+
+    tenth, *spilt = await invoking(manager, worker, 3)
+    worker.answer(0)
+    await tenth
+    worker.settle(0)
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert manager.statistics().provisioned_invocations == 10
+    worker.settle(1)
+    worker.settle(2)
+    await until(lambda: manager.statistics().spillover_invocations == 2)
+
+    await given_up(spilt)

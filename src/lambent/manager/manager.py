@@ -21,7 +21,7 @@ from lambent.manager.keep_alive import Habits, Idle, Window, expired, worn_out
 from lambent.manager.placement import Footprint
 from lambent.manager.pool import Pool
 from lambent.manager.provision import INIT_FAILED
-from lambent.manager.rates import PROVISIONING_PER_S, RequestRates, ScalingRates, throttled
+from lambent.manager.rates import PROVISIONING_PER_S, ProvisionedRates, RequestRates, ScalingRates, throttled
 from lambent.model.arn import FunctionArn
 from lambent.model.errors import ApiError, PlatformError, TooManyRequests
 from lambent.model.events import InitializationType
@@ -76,6 +76,7 @@ class LocalManager:
         self._counter = ConcurrencyCounter(account_concurrency)
         self._requests = RequestRates(account_concurrency)
         self._scaling = ScalingRates()
+        self._provisioned = ProvisionedRates()
         self._provisioning = ScalingRates(PROVISIONING_PER_S, PROVISIONING_PER_S)
         self._provisions: dict[FunctionArn, Mapping[str, Sequence[tuple[Target, int]]]] = {}
         self._pools: dict[str, Pool] = {}
@@ -118,11 +119,14 @@ class LocalManager:
         self, target: Target, request: InvokeRequest
     ) -> asyncio.Future[InvokeResult | ResponseStream] | None:
         pool = self._pools.get(target.pool_key)
-        if pool is None or not (pool.idle or pool.provision.idle):
+        if pool is None:
+            return None
+        is_provisioned = pool.provision.idle > 0 and self._is_within_rate(pool)
+        if not (is_provisioned or pool.idle):
             return None
         if not request.is_event:
             self.admit(target.version.arn)
-        environment_id = pool.provision.take_idle()
+        environment_id = pool.provision.take_idle() if is_provisioned else None
         if environment_id is None:
             self._counter.acquire(target.version.arn)
             environment_id = pool.idle.popitem()[0]
@@ -200,7 +204,7 @@ class LocalManager:
         if not self._may_serve_again(environment_id, pool, is_warm):
             self._stop(environment_id)
             self._start_if_needed(pool)
-        elif (waiter := pool.next_waiter()) is not None:
+        elif (waiter := self._waiter_for(environment_id, pool)) is not None:
             self._assigned.add(environment_id)
             waiter.set_result(environment_id)
         elif environment_id in pool.provision:
@@ -210,6 +214,11 @@ class LocalManager:
         else:
             ended_s = None if pool.habit is None else pool.habit.ended_s  # one made early has not been used since
             pool.idle[environment_id] = Idle(environment_id, self._clock() if ended_s is None else ended_s)
+
+    def _waiter_for(self, environment_id: EnvironmentId, pool: Pool) -> asyncio.Future[EnvironmentId] | None:
+        if environment_id in pool.provision and not (pool.waiters and self._is_within_rate(pool)):
+            return None
+        return pool.next_waiter()
 
     def _may_serve_again(self, environment_id: EnvironmentId, pool: Pool, is_warm: bool) -> bool:
         provision = pool.provision
@@ -263,7 +272,8 @@ class LocalManager:
 
     async def _acquire(self, target: Target) -> EnvironmentId:
         pool = self._pool(target)
-        environment_id = pool.provision.take_idle()
+        is_provisioned = pool.provision.idle > 0 and self._is_within_rate(pool)
+        environment_id = pool.provision.take_idle() if is_provisioned else None
         if environment_id is None:
             environment_id = await self._acquire_on_demand(pool)
         self._occupy(environment_id, pool)
@@ -286,6 +296,10 @@ class LocalManager:
         if len(self._footprints) > _FOOTPRINTS_MAXIMUM:
             del self._footprints[next(iter(self._footprints))]
         return footprint
+
+    def _is_within_rate(self, pool: Pool) -> bool:
+        """Whether one more invoke may use what is provisioned, as fast as AWS has it used; counts it."""
+        return self._provisioned.admits(pool.version.qualified_arn, pool.provision.requested, self._clock())
 
     async def _acquire_on_demand(self, pool: Pool) -> EnvironmentId:
         function = pool.version.arn
@@ -403,7 +417,7 @@ class LocalManager:
             self._let_expired_go(pool, now_s)
             self._forget_if_empty(key, pool)
         self._make_early(now_s)
-        for rates in (self._requests, self._scaling, self._provisioning):
+        for rates in (self._requests, self._scaling, self._provisioning, self._provisioned):
             rates.prune(now_s)
 
     def _let_expired_go(self, pool: Pool, now_s: float) -> None:

@@ -1,7 +1,8 @@
 """How fast invokes may come and environments may be added (reference/concurrency-scaling.md §1). Pure: time comes in.
 
 A synchronous invoke counts against ten requests a second for each unit of its account's concurrency, and of its
-function's where that is reserved. A function may add a thousand environments at once, and a hundred a second from then.
+function's where that is reserved; any invoke against ten a second for each unit that is provisioned. A function may add
+a thousand environments at once, and a hundred a second from then.
 """
 
 from __future__ import annotations
@@ -77,6 +78,21 @@ class RequestRates:
         """Forget those who have not come for a while."""
         self._accounts.prune(now_s)
         self._functions.prune(now_s)
+
+
+class ProvisionedRates:
+    """Lets invokes use what is provisioned, ten a second for each unit of it; the others spill over."""
+
+    def __init__(self) -> None:
+        self._versions: _Buckets[FunctionArn] = _Buckets()
+
+    def admits(self, version: FunctionArn, units: int, now_s: float) -> bool:
+        """Count one invoke of a version, if it may."""
+        rate = float(REQUESTS_PER_CONCURRENCY * units)
+        return units > 0 and not self._versions.take(version, rate, rate, now_s)
+
+    def prune(self, now_s: float) -> None:
+        self._versions.prune(now_s)
 
 
 class ScalingRates:
