@@ -33,6 +33,12 @@ def handler(event, context):
         time.sleep(0.2)
     return os.environ["AWS_LAMBDA_INITIALIZATION_TYPE"]
 """
+TELLS_ITSELF = """
+import os, time
+time.sleep(1)
+def handler(event, context):
+    return os.environ["AWS_LAMBDA_FUNCTION_VERSION"] + " " + os.environ["AWS_LAMBDA_INITIALIZATION_TYPE"]
+"""
 FAILING_INIT = """
 import os
 if os.environ["AWS_LAMBDA_FUNCTION_VERSION"] == "1":
@@ -115,6 +121,30 @@ def test_a_failing_init_is_told_and_a_good_version_is_ready_after_it(client: Any
 
     client.update_alias(FunctionName=name, Name="live", FunctionVersion="2")
     assert wait_for(client, name, "live", "READY")["AvailableProvisionedConcurrentExecutions"] == 1
+
+
+def test_an_alias_that_is_moved_never_leaves_what_is_provisioned(
+    service: RunningService, client: Any, function: Function
+) -> None:
+    name = function(TELLS_ITSELF, Publish=True, Timeout=30)
+    client.update_function_configuration(FunctionName=name, Description="2")
+    client.get_waiter("function_updated_v2").wait(FunctionName=name, WaiterConfig={"Delay": 0.05})
+    client.publish_version(FunctionName=name)
+    client.create_alias(FunctionName=name, Name="live", FunctionVersion="1")
+    provision(client, name, "live", 2)
+    wait_for(client, name, "live", "READY")
+    before = counted(service)
+
+    moving = client.update_alias(FunctionName=name, Name="live", FunctionVersion="2")
+
+    assert moving["RoutingConfig"] == {"AdditionalVersionWeights": {"1": 1.0}}
+    answers: list[str] = []
+    while not answers or not answers[-1].startswith("2 "):
+        answers.append(json.load(client.invoke(FunctionName=name, Qualifier="live")["Payload"]))
+    assert set(answers) == {"1 provisioned-concurrency", "2 provisioned-concurrency"}
+    assert counted(service) == (before[0] + len(answers), before[1])
+    assert "RoutingConfig" not in client.get_alias(FunctionName=name, Name="live")
+    assert wait_for(client, name, "live", "READY")["AllocatedProvisionedConcurrentExecutions"] == 2
 
 
 def test_provisioned_concurrency_survives_the_server(tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ WALK: list[tuple[str, dict[str, Any]]] = [
     ),
     ("GetAlias", {"FunctionName": "f", "Name": "a"}),
     ("ListAliases", {"FunctionName": "f"}),
-    ("UpdateAlias", {"FunctionName": "f", "Name": "a", "Description": "d"}),
+    ("UpdateAlias", {"FunctionName": "f", "Name": "a", "RoutingConfig": {"AdditionalVersionWeights": {}}}),
     (
         "PutProvisionedConcurrencyConfig",
         {"FunctionName": "f", "Qualifier": "a", "ProvisionedConcurrentExecutions": 1},

@@ -226,6 +226,15 @@ async def test_an_aliass_weights_part_what_is_provisioned(count: int, shares: li
     }
 
 
+async def test_an_alias_that_is_moving_goes_on_as_before_while_its_next_version_is_provisioned() -> None:
+    alias = Alias(name="live", function_version="2", additional_weights={"1": 1.0}, is_moving=True, revision_id="1")
+    record = replace(RECORD, aliases={"live": alias}, provisioned={"live": config(3)})
+
+    assert await provisioned(record) == {"live": [("1", 3)], "2": [("2", 3)]}
+    resolver, *_ = await resolver_over(record)
+    assert {(await resolver.resolve(ARN.qualified("live"))).version.version for _ in range(100)} == {"1"}
+
+
 async def test_a_version_that_is_not_active_yet_is_not_provisioned() -> None:
     pending = replace(LATEST, state=State.PENDING)
 

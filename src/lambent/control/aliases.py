@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from lambent.control import answers, states
+from lambent.control.alias_moves import AliasMoves, moving
 from lambent.control.answers import Answer
 from lambent.control.catalogue import Catalogue
 from lambent.control.names import unqualified_arn
@@ -26,8 +27,9 @@ from lambent.model.function import Alias, FunctionRecord
 
 
 class Aliases:
-    def __init__(self, catalogue: Catalogue, stamps: Stamps) -> None:
+    def __init__(self, catalogue: Catalogue, moves: AliasMoves, stamps: Stamps) -> None:
         self._catalogue = catalogue
+        self._moves = moves
         self._stamps = stamps
 
     @property
@@ -93,13 +95,18 @@ class Aliases:
                 function_version=request.function_version or before.function_version,
                 description=before.description if request.description is None else request.description,
                 additional_weights=_weights(request.routing_config, before.additional_weights),
+                is_moving=before.is_moving and request.routing_config is None,
                 revision_id=self._stamps.new_id(),
             )
             await self._require_routable(found.record, function, alias)
             record = _with_alias(found.record, alias)
             if alias.name in record.provisioned:
                 require_free_versions(record, alias.name, versions_of(record, function.qualified(alias.name)))
+                if request.routing_config is None:
+                    alias = moving(before, alias)
+                    record = _with_alias(record, alias)
             await self._catalogue.put(record, found.revision)
+            self._moves.begin(record)
         return answers.alias(function, alias)
 
     async def delete_alias(self, caller: CallerContext, request: AliasRequest) -> Answer:

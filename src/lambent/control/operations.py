@@ -11,6 +11,7 @@ from typing import Self
 
 from lambent.control.account import Account
 from lambent.control.activation import Activate, Activations
+from lambent.control.alias_moves import AliasMoves
 from lambent.control.aliases import Aliases
 from lambent.control.catalogue import Catalogue
 from lambent.control.code_signing import CodeSigning
@@ -87,6 +88,8 @@ class Control:
         self._activations = Activations(
             self._catalogue, activate, stamps, snapshots.snapshot if snapshots is not None else None
         )
+        self._moves = AliasMoves(self._catalogue, allocation, stamps)
+        self._moving: list[FunctionRecord] = []
         self._mappings = MappingCatalogue(store)
         signings = SigningCatalogue(store)
         signing = CodeSigning(self._catalogue, signings)
@@ -110,7 +113,7 @@ class Control:
             ),
             Listing(self._catalogue),
             Versions(self._catalogue, account, self._activations, stamps),
-            Aliases(self._catalogue, stamps),
+            Aliases(self._catalogue, self._moves, stamps),
             Layers(self._layers, packages, account, stamps, presign=presign),
             LayerPermissions(self._layers, stamps),
             account,
@@ -140,6 +143,8 @@ class Control:
     def begin(self, record: FunctionRecord) -> None:
         """Tell of a function that was there before; all of them before it is entered."""
         self._catalogue.begin(record)
+        if any(alias.is_moving for alias in record.aliases.values()):
+            self._moving.append(record)
 
     async def __aenter__(self) -> Self:
         await self._layers.load()
@@ -150,9 +155,13 @@ class Control:
             self._activations.begin(record)
         for version in self._catalogue.unfinished:
             self._activations.begin_snapshot(version)
+        await self._moves.__aenter__()
+        for record in self._moving:
+            self._moves.begin(record)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        await self._moves.__aexit__(kind, error, traceback)
         await self._activations.__aexit__(kind, error, traceback)

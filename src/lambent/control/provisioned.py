@@ -68,6 +68,8 @@ class ProvisionedConcurrencyConfigs:
             found = await self._catalogue.find(function.unqualified)
             record = found.record
             require_free_versions(record, qualifier, versions_of(record, function))
+            if (alias := record.aliases.get(qualifier)) is not None and alias.additional_weights:
+                raise InvalidParameterValue("Alias with weights can not be used with Provisioned Concurrency")
             self._require_room(caller, record, qualifier, requested)
             config = ProvisionedConcurrency(requested=requested, last_modified=self._stamps.whole_second())
             configs = {**record.provisioned, qualifier: config}
@@ -81,16 +83,17 @@ class ProvisionedConcurrencyConfigs:
         config = record.provisioned.get(str(function.qualifier))
         if config is None:
             raise ProvisionedConcurrencyConfigNotFound("No Provisioned Concurrency Config found for this function")
-        return _answer(config, self._allocation(function))
+        return _answer(config, allocation_of(self._allocation, record, function))
 
     async def list_provisioned_concurrency_configs(
         self, caller: CallerContext, request: ListProvisionedConcurrencyConfigsRequest
     ) -> Answer:
         function = unqualified_arn(caller, "ListProvisionedConcurrencyConfigs", request.function_name)
-        configs = (await self._catalogue.find(function)).record.provisioned
+        record = (await self._catalogue.find(function)).record
+        configs = record.provisioned
         names, next_marker = page(configs, request.marker, request.max_items or PAGE_MAXIMUM)
         listed = [
-            {"FunctionArn": str(arn), **_answer(configs[name], self._allocation(arn))}
+            {"FunctionArn": str(arn), **_answer(configs[name], allocation_of(self._allocation, record, arn))}
             for name, arn in ((name, function.qualified(name)) for name in names)
         ]
         return {"ProvisionedConcurrencyConfigs": listed, "NextMarker": next_marker}
@@ -102,7 +105,10 @@ class ProvisionedConcurrencyConfigs:
             found = await self._catalogue.find(function.unqualified)
             versions_of(found.record, function)
             kept = {name: config for name, config in found.record.provisioned.items() if name != function.qualifier}
-            await self._catalogue.put(replace(found.record, provisioned=kept), found.revision)
+            aliases = {**found.record.aliases}
+            if (alias := aliases.get(str(function.qualifier))) is not None and alias.is_moving:
+                aliases[alias.name] = moved(alias, self._stamps.new_id())
+            await self._catalogue.put(replace(found.record, provisioned=kept, aliases=aliases), found.revision)
         return {}
 
     def _require_room(self, caller: CallerContext, record: FunctionRecord, qualifier: str, requested: int) -> None:
@@ -115,6 +121,14 @@ class ProvisionedConcurrencyConfigs:
                 "Requested Provisioned Concurrency should not be greater than the reservedConcurrentExecution for "
                 "function"
             )
+
+
+def allocation_of(allocation: AllocationOf, record: FunctionRecord, function: FunctionArn) -> Allocation:
+    """How far what is provisioned has come; of an alias that is moving, in the version that it moves to."""
+    alias = record.aliases.get(str(function.qualifier))
+    if alias is not None and alias.is_moving:
+        return allocation(function.unqualified.qualified(alias.function_version))
+    return allocation(function)
 
 
 def provisioned_sum(record: FunctionRecord) -> int:
@@ -155,6 +169,11 @@ def require_free_versions(record: FunctionRecord, qualifier: str, versions: Coll
         alias = record.aliases.get(other)
         if alias is not None and not set(_versions(alias)).isdisjoint(versions):
             raise ResourceConflict("Version is pointed by a Provisioned Concurrency alias")
+
+
+def moved(alias: Alias, revision_id: str) -> Alias:
+    """An alias that has ceased to move: all of its invokes are its version's."""
+    return replace(alias, additional_weights={}, is_moving=False, revision_id=revision_id)
 
 
 def _versions(alias: Alias) -> Collection[str]:

@@ -130,14 +130,22 @@ class Resolver:
         return pool
 
     async def _provisions(self, record: FunctionRecord) -> Provisions:
-        provisions: dict[str, list[tuple[Target, int]]] = {}
+        provisions: dict[str, Sequence[tuple[Target, int]]] = {}
         for qualifier, config in record.provisioned.items():
-            shares = provisions[qualifier] = []
-            for number, count in _shares(record.aliases.get(qualifier), qualifier, config.requested).items():
-                version = await self._published(record, int(number))
-                if version is not None and version.state is State.ACTIVE and count:
-                    shares.append((_checked(record, version), count))
+            alias, requested = record.aliases.get(qualifier), config.requested
+            provisions[qualifier] = await self._shared(record, _shares(alias, qualifier, requested))
+            if alias is not None and alias.is_moving:  # it goes on with what it had until this is ready
+                number = alias.function_version
+                provisions[number] = await self._shared(record, {number: requested})
         return provisions
+
+    async def _shared(self, record: FunctionRecord, counts: Mapping[str, int]) -> Sequence[tuple[Target, int]]:
+        shares: list[tuple[Target, int]] = []
+        for number, count in counts.items():
+            version = await self._published(record, int(number))
+            if version is not None and version.state is State.ACTIVE and count:
+                shares.append((_checked(record, version), count))
+        return shares
 
     async def _look_up(self, function: FunctionArn) -> Target | _Split:
         changes = self._changes

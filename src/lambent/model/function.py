@@ -136,6 +136,8 @@ class Alias:
     function_version: str
     description: str = ""
     additional_weights: Mapping[str, float] = field(default_factory=dict)
+    is_moving: bool = False
+    """What is provisioned for it is being made anew in `function_version`; its weights end with that."""
     revision_id: str
 
 
