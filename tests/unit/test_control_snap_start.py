@@ -155,8 +155,35 @@ async def test_a_runtime_that_cannot_is_refused_in_words_of_aws() -> None:
 
 async def test_a_larger_tmp_and_snap_start_do_not_go_together() -> None:
     async with World().running(snapshots=Snapshots()) as world:
-        with pytest.raises(InvalidParameterValue, match="ephemeral storage"):
+        with pytest.raises(InvalidParameterValue, match="EphemeralStorage greater than 512 MB is not"):
             await world.create(SnapStart=ON, EphemeralStorage={"Size": 1024})
+        await world.created(SnapStart=ON)
+        with pytest.raises(InvalidParameterValue, match="is not supported for SnapStart enabled functions"):
+            await world.call("UpdateFunctionConfiguration", FunctionName="f", EphemeralStorage={"Size": 1024})
+
+
+async def test_provisioned_concurrency_and_snap_start_do_not_go_together() -> None:
+    refused = pytest.raises(InvalidParameterValue, match="ProvisionedConcurrency is not supported for Snap")
+    provisioned = {"FunctionName": "f", "ProvisionedConcurrentExecutions": 1}
+    async with World().running(snapshots=Snapshots()) as world:
+        await world.created()
+        await world.call("PublishVersion", FunctionName="f")
+        await world.call("CreateAlias", FunctionName="f", Name="live", FunctionVersion="1")
+        await world.call("PutProvisionedConcurrencyConfig", Qualifier="live", **provisioned)
+        await world.call("UpdateFunctionConfiguration", FunctionName="f", SnapStart=ON)
+        await world.settled()
+        await world.call("PublishVersion", FunctionName="f")
+        await world.call("CreateAlias", FunctionName="f", Name="next", FunctionVersion="2")
+        with refused:
+            await world.call("PutProvisionedConcurrencyConfig", Qualifier="2", **provisioned)
+        with refused:
+            await world.call("PutProvisionedConcurrencyConfig", Qualifier="next", **provisioned)
+        with refused:
+            await world.call("UpdateAlias", FunctionName="f", Name="live", FunctionVersion="2")
+        with refused:
+            await world.call(
+                "UpdateAlias", FunctionName="f", Name="live", RoutingConfig={"AdditionalVersionWeights": {"2": 0.5}}
+            )
 
 
 async def test_snap_start_can_be_switched_off_again() -> None:

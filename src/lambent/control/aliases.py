@@ -11,7 +11,7 @@ from lambent.control.answers import Answer
 from lambent.control.catalogue import Catalogue
 from lambent.control.names import unqualified_arn
 from lambent.control.operation import Operation, parsing
-from lambent.control.provisioned import require_free_versions, versions_of
+from lambent.control.provisioned import require_free_versions, require_own_init, versions_of
 from lambent.control.requests import (
     AliasRequest,
     CreateAliasRequest,
@@ -101,7 +101,9 @@ class Aliases:
             await self._require_routable(found.record, function, alias)
             record = _with_alias(found.record, alias)
             if alias.name in record.provisioned:
-                require_free_versions(record, alias.name, versions_of(record, function.qualified(alias.name)))
+                versions = versions_of(record, function.qualified(alias.name))
+                require_free_versions(record, alias.name, versions)
+                await require_own_init(self._catalogue, record, versions)
                 if request.routing_config is None:
                     alias = moving(before, alias)
                     record = _with_alias(record, alias)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
+from lambent.control import states
 from lambent.control.account import Account
 from lambent.control.answers import PAGE_MAXIMUM, Answer
 from lambent.control.catalogue import Catalogue, is_number, not_found
@@ -20,6 +21,7 @@ from lambent.model.function import Alias, FunctionRecord
 from lambent.model.provisioned import Allocation, ProvisionedConcurrency
 
 _UNPUBLISHED = "Provisioned Concurrency Configs cannot be applied to unpublished function versions."
+_SNAP_START = "ProvisionedConcurrency is not supported for SnapStart enabled functions."
 _NOT_QUALIFIED = "The function resource provided must be an alias or a published version."
 
 AllocationOf = Callable[[FunctionArn], Allocation]
@@ -67,7 +69,9 @@ class ProvisionedConcurrencyConfigs:
         async with self._catalogue.changing:
             found = await self._catalogue.find(function.unqualified)
             record = found.record
-            require_free_versions(record, qualifier, versions_of(record, function))
+            versions = versions_of(record, function)
+            require_free_versions(record, qualifier, versions)
+            await require_own_init(self._catalogue, record, versions)
             if (alias := record.aliases.get(qualifier)) is not None and alias.additional_weights:
                 raise InvalidParameterValue("Alias with weights can not be used with Provisioned Concurrency")
             self._require_room(caller, record, qualifier, requested)
@@ -174,6 +178,18 @@ def require_free_versions(record: FunctionRecord, qualifier: str, versions: Coll
 def moved(alias: Alias, revision_id: str) -> Alias:
     """An alias that has ceased to move: all of its invokes are its version's."""
     return replace(alias, additional_weights={}, is_moving=False, revision_id=revision_id)
+
+
+async def require_own_init(catalogue: Catalogue, record: FunctionRecord, versions: Collection[str]) -> None:
+    """What starts from a snapshot is not provisioned.
+
+    Raises:
+        InvalidParameterValue: one of the versions has SnapStart.
+    """
+    for number in versions:
+        version = await catalogue.published(record, int(number))
+        if version is not None and states.takes_snapshot(version):
+            raise InvalidParameterValue(_SNAP_START)
 
 
 def _versions(alias: Alias) -> Collection[str]:

@@ -90,7 +90,8 @@ def check_snap_start(version: FunctionVersion, snapshots: Snapshots | None) -> N
         raise InvalidParameterValue(obstacle)
     if version.ephemeral_storage_mib > limits.EPHEMERAL_STORAGE_MIB_MINIMUM:
         raise InvalidParameterValue(
-            f"SnapStart is not supported with more than {limits.EPHEMERAL_STORAGE_MIB_MINIMUM} MB of ephemeral storage."
+            f"EphemeralStorage greater than {limits.EPHEMERAL_STORAGE_MIB_MINIMUM} MB is not supported for SnapStart "
+            "enabled functions."
         )
 
 
