@@ -54,7 +54,7 @@ def probe() -> HostReport:
     has_user_namespaces, why_no_user = _try_in_child(_try_user_namespace)
     findings = (
         _kernel(is_new_enough),
-        _namespaces(has_namespaces, why_not),
+        _namespaces(has_namespaces, has_user_namespaces, why_not),
         _user_namespaces(has_user_namespaces, why_no_user),
         *_cgroups(),
         _uids(),
@@ -109,12 +109,14 @@ def _kernel(is_there: bool) -> Finding:
     )
 
 
-def _namespaces(is_there: bool, why_not: str) -> Finding:
+def _namespaces(has_privilege: bool, has_user_namespaces: bool, why_not: str) -> Finding:
+    is_there = has_privilege or has_user_namespaces
+    where = "" if has_privilege else ", within a user namespace"
     return Finding(
         name="namespaces",
         is_there=is_there,
-        found="mount, PID, network, IPC, UTS, cgroup" if is_there else why_not,
-        meaning="each environment has its own files, processes, network and host name, and its own host uid",
+        found=f"mount, PID, network, IPC, UTS, cgroup{where}" if is_there else why_not,
+        meaning="each environment has its own files, processes, network and host name",
         remedy="" if is_there else "start Lambent as root (in a container: with CAP_SYS_ADMIN)",
     )
 
@@ -132,7 +134,7 @@ def _user_namespaces(is_there: bool, why_not: str) -> Finding:
 def _cgroups() -> list[Finding]:
     trees = own_trees()
     meanings = {
-        Controller.MEMORY: "MemorySize is a limit, and running out of it is told apart from a crash",
+        Controller.MEMORY: "MemorySize is a limit and its use is measured, and running out of it is no mere crash",
         Controller.CPU: "the share of a CPU follows MemorySize",
         Controller.PIDS: "a fork bomb ends at 1,024 processes",
         Controller.FREEZER: "an idle environment costs no CPU; the fallback, SIGSTOP, can be noticed",
