@@ -23,10 +23,13 @@ ACCOUNT = "000000000000"
 DEADLINE_S = 30
 
 CODE = """
-import json, os
+import json, os, time
 def handler(event, context):
     if event.get("fail"):
         raise ValueError("boom")
+    time.sleep(event.get("sleep_s", 0))
+    if event.get("exit"):
+        os._exit(1)
     return {"id": context.aws_request_id, "trace": os.environ["_X_AMZN_TRACE_ID"], "custom": context.client_context}
 """
 
@@ -101,6 +104,18 @@ def worked(owner: Any, peer: Any) -> Iterator[str]:
     return name
 
 
+@pytest.fixture(scope="module")
+def broken(owner: Any, peer: Any) -> str:
+    """A function of one second whose failures go to the queue of its name."""
+    peer("sqs").create_queue(QueueName="broken")
+    name = deploy(owner, "broken", CODE, Timeout=1)
+    target = {"Destination": f"arn:aws:sqs:us-east-1:{ACCOUNT}:broken"}
+    owner.put_function_event_invoke_config(
+        FunctionName=name, MaximumRetryAttempts=0, DestinationConfig={"OnFailure": target}
+    )
+    return name
+
+
 def received(peer: Any, queue: str) -> dict[str, Any]:
     url = peer("sqs").get_queue_url(QueueName=queue)["QueueUrl"]
     deadline = time.monotonic() + DEADLINE_S
@@ -161,6 +176,20 @@ def test_a_failure_is_a_dead_letter_and_a_record_in_the_bucket(owner: Any, worke
     record = json.loads(peer("s3").get_object(Bucket="failures", Key=found[0]["Key"])["Body"].read())
     assert record["requestContext"]["condition"] == "RetriesExhausted"
     assert record["responseContext"] == {"statusCode": 200, "executedVersion": "$LATEST", "functionError": "Unhandled"}
+
+
+@pytest.mark.parametrize(
+    ("event", "error_type"), [({"sleep_s": 30}, "Sandbox.Timedout"), ({"exit": True}, "Runtime.ExitError")]
+)
+def test_a_timeout_and_a_process_that_ends_are_failures_too(
+    owner: Any, broken: str, peer: Any, event: dict[str, Any], error_type: str
+) -> None:
+    owner.invoke(FunctionName=broken, InvocationType="Event", Payload=json.dumps(event))
+
+    record = json.loads(received(peer, "broken")["Body"])
+    assert (record["requestPayload"], record["requestContext"]["condition"]) == (event, "RetriesExhausted")
+    assert record["requestContext"]["approximateInvokeCount"] == 1
+    assert record["responsePayload"]["errorType"] == error_type
 
 
 def test_what_a_synchronous_invoke_would_be_refused_an_event_is_too(owner: Any, worked: str) -> None:

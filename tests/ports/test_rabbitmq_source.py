@@ -156,8 +156,12 @@ async def test_a_queue_that_is_not_there_is_told(rabbitmq: RabbitMq, tmp_path: P
 @pytest.mark.parametrize(
     ("login", "host", "told"),
     [
-        ({"username": USER, "password": "wrong"}, VIRTUAL_HOST, "does not accept the user name and password"),
-        ({"username": USER, "password": PASSWORD}, "nowhere", "refuses access"),
+        (
+            {"username": USER, "password": "wrong"},
+            VIRTUAL_HOST,
+            "EVENT_SOURCE_AUTHN_ERROR: .* does not accept the user name and password",
+        ),
+        ({"username": USER, "password": PASSWORD}, "nowhere", "EVENT_SOURCE_AUTHZ_ERROR: .* refuses access"),
     ],
 )
 async def test_a_broker_that_refuses_us_is_told(

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiokafka.errors import GroupAuthorizationFailedError, KafkaError, TopicAuthorizationFailedError
 from pamqp.commands import Basic
 from poller_world import ERROR, mapping
 
 from lambent.adapters.sources import kafka_records, rabbitmq_records
+from lambent.adapters.sources.kafka_cluster import problem_with
 from lambent.adapters.sources.kafka_records import Partition
 from lambent.model.arn import FunctionArn
 from lambent.model.event import Condition
@@ -155,6 +157,11 @@ def test_a_batch_of_kafka_that_is_given_up() -> None:
 )
 def test_kafka_with_a_destination_is_not_retried_for_ever(settings: dict[str, Any], attempts: int | None) -> None:
     assert run_policy(mapping(KAFKA, **settings), None).maximum_retry_attempts == attempts
+
+
+@pytest.mark.parametrize("error", [TopicAuthorizationFailedError("orders"), GroupAuthorizationFailedError("readers")])
+def test_what_a_user_of_kafka_may_not_do_is_told_in_awss_words(error: KafkaError) -> None:
+    assert str(problem_with("a:9092", error)).startswith("Cluster failed to authorize Lambda: ")
 
 
 @pytest.mark.parametrize(

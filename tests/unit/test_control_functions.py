@@ -228,6 +228,12 @@ class TestCreate:
                 "arn:aws:s3:::bucket",
             ),
             (
+                {"DeadLetterConfig": {"TargetArn": "arn:aws:sqs:eu-west-1:000000000000:q.fifo"}},
+                InvalidParameterValue,
+                "DeadLetterConfig.TargetArn must be the ARN of a standard SQS queue or SNS topic, found "
+                "arn:aws:sqs:eu-west-1:000000000000:q.fifo",
+            ),
+            (
                 {"MemorySize": 10_241},
                 InvalidParameterValue,
                 "'MemorySize' value failed to satisfy constraint: Member must have value less than or equal to 10240",

@@ -292,6 +292,7 @@ async def test_an_outcome_that_is_refused_for_good_is_kept_and_shown_until_it_is
         await world.idle(48 * HOUR_S)
         (waiting,) = await world.events.waiting.list([""])
         assert (waiting.state, waiting.target, waiting.reason) == ("Parked", QUEUE, "no such queue")
+        assert (await world.events.statistics()).counts.dead_letter_errors == 1
         assert await world.events.waiting.redrive([""]) == 1
         await world.idle()
         assert [message.target for message, _ in world.targets.sent] == [QUEUE]

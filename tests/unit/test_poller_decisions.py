@@ -15,7 +15,7 @@ from lambent.model.event import Condition
 from lambent.model.event_source_mapping import SourceKind
 from lambent.model.source_record import Checkpoint, Envelope, Position, Shard, SourceRecord, Start, source_record
 from lambent.pollers.batch_run import BatchRun, GiveUp, Invoke, RunPolicy, Wait, run_policy
-from lambent.pollers.batching import Batcher
+from lambent.pollers.batching import Batcher, window_s
 from lambent.pollers.responses import failed_ids, window_state
 from lambent.pollers.shards import Progress, openings
 
@@ -113,6 +113,11 @@ def test_a_batch_is_due_when_its_window_has_passed() -> None:
         batcher.add(record, 100.0)
     assert not batcher.take(104.9)
     assert len(batcher.take(105.0)) == 3
+
+
+@pytest.mark.parametrize(("said_s", "waits_s"), [(None, 0.5), (0, 0.0), (300, 300.0)])
+def test_brokers_are_batched_for_half_a_second_unless_a_window_is_said(said_s: int | None, waits_s: float) -> None:
+    assert window_s(mapping(SourceKind.SELF_MANAGED_KAFKA, batching_window_s=said_s)) == waits_s
 
 
 @pytest.mark.parametrize(

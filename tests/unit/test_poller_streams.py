@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from typing import Any
 
 import pytest
-from poller_world import DEAD, ERROR, OK, World, mapping, reported, said, throttled, until
+from poller_world import DEAD, ERROR, OK, STREAM, World, mapping, reported, said, throttled, until
 
 from lambent.adapters.memory.sources import MemoryStream
+from lambent.adapters.sources.dynamodb_streams import DynamoDbStream
+from lambent.adapters.sources.kinesis import KinesisStream
 from lambent.model.event_source_mapping import SourceKind
 from lambent.model.invocation import InvokeResult
+from lambent.model.source_record import Page
 from lambent.testing import virtual_time
 
 KINESIS = SourceKind.KINESIS
@@ -66,6 +70,38 @@ def test_shards_are_read_at_the_same_time() -> None:
         assert world.most_running == 2
 
     virtual_time.run(main())
+
+
+class ReadTimes(MemoryStream):
+    """Notes when it was read."""
+
+    def __init__(self) -> None:
+        super().__init__("s")
+        self.page_limit = 1
+        self.times_s: list[float] = []
+
+    async def fetch(self, shard: str, cursor: str, limit: int) -> Page:
+        self.times_s.append(virtual_time.now())
+        return await super().fetch(shard, cursor, limit)
+
+
+def test_a_shard_is_read_once_an_interval_and_five_times_while_there_is_more() -> None:
+    async def main() -> None:
+        world = World()
+        stream = world.sources.streams[STREAM] = ReadTimes()
+        async with world.polling(mapping(KINESIS)):
+            await asyncio.sleep(3.5)
+            fill(stream, "abcd")
+            await until(lambda: len(world.contents) == 4)
+            await asyncio.sleep(2.1)
+        waits_s = [round(later - earlier, 3) for earlier, later in itertools.pairwise(stream.times_s)]
+        assert waits_s == [1, 1, 1, 1, 0.2, 0.2, 0.2, 1, 1]
+
+    virtual_time.run(main())
+
+
+def test_kinesis_is_read_once_a_second_and_dynamodb_four_times() -> None:
+    assert (KinesisStream.poll_interval_s, DynamoDbStream.poll_interval_s) == (1, 0.25)
 
 
 def test_a_window_collects_records_of_several_reads() -> None:

@@ -18,6 +18,8 @@ from lambent.ports.sources import SourceUnavailable
 
 _AMQP_0_9_1 = b"AMQP\x00\x00\x09\x01"
 _PROBE_S = 5.0
+_AUTHENTICATION, _AUTHORIZATION = "EVENT_SOURCE_AUTHN_ERROR", "EVENT_SOURCE_AUTHZ_ERROR"
+"""AWS's codes: https://docs.aws.amazon.com/lambda/latest/dg/services-mq-errors.html"""
 
 
 async def problem_with(address: str, queue: str, error: Exception) -> SourceUnavailable:
@@ -25,11 +27,15 @@ async def problem_with(address: str, queue: str, error: Exception) -> SourceUnav
         case ChannelNotFoundEntity():
             return SourceUnavailable(f"There is no queue {queue} at {address}")
         case AuthenticationError() | ProbableAuthenticationError():
-            return SourceUnavailable(f"{address} does not accept the user name and password of the BASIC_AUTH secret")
+            return SourceUnavailable(
+                f"{_AUTHENTICATION}: {address} does not accept the user name and password of the BASIC_AUTH secret"
+            )
         case ChannelAccessRefused():
-            return SourceUnavailable(f"{address} refuses access: {error}")
+            return SourceUnavailable(f"{_AUTHORIZATION}: {address} refuses access: {error}")
         case InvalidFrameError() if "Connection.OpenOk" in str(error):
-            return SourceUnavailable(f"{address} refuses access: the virtual host is not there, or not for this user")
+            return SourceUnavailable(
+                f"{_AUTHORIZATION}: {address} refuses access: the virtual host is not there, or not for this user"
+            )
         case AMQPError() if await _is_other_broker(address):
             return SourceUnavailable(
                 f"Lambent reads Amazon MQ brokers of RabbitMQ only (AMQP 0-9-1): {address} is another broker, such as "
