@@ -129,7 +129,7 @@ def test_the_function_sees_the_request(public: Url) -> None:
     assert answer.status == 200
     assert answer.values("content-type") == ["application/json"]
     assert answer.values("x-amzn-requestid") == [event["requestContext"]["requestId"]]
-    assert (event["rawPath"], event["rawQueryString"], event["cookies"]) == ("/a b", "x=1&x=2", ["c=d", "e=f"])
+    assert (event["rawPath"], event["rawQueryString"], event["cookies"]) == ("/a%20b", "x=1&x=2", ["c=d", "e=f"])
     assert event["headers"]["x-many"] == "yes"
     assert event["headers"]["host"] == public.host
     assert event["requestContext"]["http"]["method"] == "DELETE"

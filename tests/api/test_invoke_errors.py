@@ -105,6 +105,18 @@ def test_a_payload_that_is_no_json_is_refused(client: Any, echo: str) -> None:
     assert message.startswith("Could not parse request body into json: Could not parse payload into json: ")
 
 
+@pytest.mark.parametrize("payload", [b'"\\ud800"', b'["\\uDC00", "\\ud83d\\ude00"]', b'"\\\\\\udfff"'])
+def test_half_a_surrogate_pair_is_json_and_half_an_escape_is_not(client: Any, echo: str, payload: bytes) -> None:
+    assert json.loads(client.invoke(FunctionName=echo, Payload=payload)["Payload"].read())["event"] == json.loads(
+        payload
+    )
+    broken = payload.replace(b'"', b'"\\u12', 1)
+    assert refusal(lambda: client.invoke(FunctionName=echo, Payload=broken))[:2] == (
+        400,
+        "InvalidRequestContentException",
+    )
+
+
 def test_an_empty_payload_becomes_an_empty_object(client: Any, echo: str) -> None:
     assert json.loads(client.invoke(FunctionName=echo)["Payload"].read())["event"] == {}
 

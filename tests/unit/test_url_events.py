@@ -79,10 +79,10 @@ def test_queries_are_raw_and_parsed_with_doubles_joined() -> None:
     assert found["queryStringParameters"] == {"a": "1,2", "b": "c d", "e": "é", "empty": "", "flag": ""}
 
 
-def test_paths_are_decoded() -> None:
-    found = event(path="/a%20b/%C3%A9")
+def test_paths_stay_encoded() -> None:
+    found = event(path="/a%20b/%C3%A9%2F")
 
-    assert found["rawPath"] == found["requestContext"]["http"]["path"] == "/a b/é"
+    assert found["rawPath"] == found["requestContext"]["http"]["path"] == "/a%20b/%C3%A9%2F"
 
 
 def test_headers_are_joined_and_cookies_are_a_list() -> None:

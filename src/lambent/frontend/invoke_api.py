@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import binascii
+import re
 from base64 import b64decode, b64encode
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Any  # Any: parameters are of whatever type the service model gives them
@@ -86,6 +87,7 @@ Operation = Callable[[InvokeCall], Awaitable[Answer | StreamedAnswer]]
 
 _OTHER_MEDIA = ("text/", "image/", "audio/", "video/", "multipart/", "application/xml")
 _json = msgspec.json.Decoder(msgspec.Raw)
+_SURROGATE = re.compile(rb"(?<!\\)((?:\\\\)*)\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 
 
 class InvokeApi:
@@ -179,7 +181,7 @@ def _payload(payload: bytes) -> bytes:
             f"Request must be smaller than {INVOKE_REQUEST_BYTES} bytes for the InvokeFunction operation"
         )
     try:
-        _json.decode(payload)
+        _scan(payload)
         if not payload.isascii():
             payload.decode()  # the scan above does not look into strings
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
@@ -187,6 +189,15 @@ def _payload(payload: bytes) -> bytes:
             f"Could not parse request body into json: Could not parse payload into json: {exc}"
         ) from exc
     return payload
+
+
+def _scan(payload: bytes) -> None:
+    try:
+        _json.decode(payload)
+    except msgspec.DecodeError:
+        if not _SURROGATE.search(payload):
+            raise
+        _json.decode(_SURROGATE.sub(rb"\1\\u0020", payload))  # one without its other half is JSON all the same
 
 
 def _client_context(encoded: str | None) -> str | None:

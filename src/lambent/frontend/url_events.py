@@ -7,7 +7,7 @@ from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl
 
 import msgspec
 
@@ -58,18 +58,17 @@ class UrlRequest:
 
 def event_of(request: UrlRequest) -> bytes:
     """The event, with AWS's members in AWS's order."""
-    path = unquote(request.path)
     cookies = [cookie for name, value in request.headers if name == "cookie" for cookie in value.split("; ")]
     return msgspec.json.encode(
         {
             "version": "2.0",
             "routeKey": "$default",
-            "rawPath": path,
+            "rawPath": request.path,
             "rawQueryString": request.query,
             **({"cookies": cookies} if cookies else {}),
             "headers": _headers(request),
             **({"queryStringParameters": _parameters(request.query)} if request.query else {}),
-            "requestContext": _context(request, path),
+            "requestContext": _context(request),
             **_body(request),
         }
     )
@@ -98,7 +97,7 @@ def _parameters(query: str) -> Mapping[str, str]:
     return parameters
 
 
-def _context(request: UrlRequest, path: str) -> Mapping[str, object]:
+def _context(request: UrlRequest) -> Mapping[str, object]:
     caller = request.caller
     domain = domain_name(request.url_id, request.region)
     return {
@@ -109,7 +108,7 @@ def _context(request: UrlRequest, path: str) -> Mapping[str, object]:
         "domainPrefix": request.url_id,
         "http": {
             "method": request.method,
-            "path": path,
+            "path": request.path,
             "protocol": "HTTP/1.1",
             "sourceIp": request.source_ip,
             "userAgent": request.header("user-agent"),
