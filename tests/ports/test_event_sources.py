@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -101,6 +102,18 @@ async def test_a_queue_must_hide_a_message_for_as_long_as_the_function_may_take(
     with pytest.raises(InvalidParameterValue) as refused:
         await sources.require_readable(mapping(SourceKind.SQS, arns[SourceKind.SQS]), function_timeout_s=60)
     assert refused.value.message == "Queue visibility timeout: 30 seconds is less than Function timeout: 60 seconds"
+
+
+@pytest.mark.parametrize(("timeout_s", "window_s", "advised_s"), [(5, 0, None), (6, 0, 36), (5, 1, 31), (30, 300, 480)])
+async def test_a_queue_had_better_hide_a_message_for_six_times_as_long_and_the_window(
+    sources: HttpEventSources, arns: dict[SourceKind, str], timeout_s: int, window_s: int, advised_s: int | None
+) -> None:
+    mapped = replace(mapping(SourceKind.SQS, arns[SourceKind.SQS]), batching_window_s=window_s)
+    advice = await sources.require_readable(mapped, function_timeout_s=timeout_s)
+    if advised_s is None:
+        assert advice is None
+    else:
+        assert f"30 seconds; at least {advised_s} are advised" in (advice or "")
 
 
 @pytest.mark.parametrize("kind", [SourceKind.KINESIS, SourceKind.DYNAMODB])

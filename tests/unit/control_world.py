@@ -81,9 +81,11 @@ class Sources:
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, int]] = []
+        self.advice: str | None = None
 
-    async def require_readable(self, mapping: EventSourceMapping, *, function_timeout_s: int) -> None:
+    async def require_readable(self, mapping: EventSourceMapping, *, function_timeout_s: int) -> str | None:
         self.asked.append((mapping.source_arn or "", function_timeout_s))
+        return self.advice
 
 
 class World:

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from control_world import ARN, CALLER, ROLE, World, zip_of
 
-from lambent.control.functions import WARNING
+from lambent.control.answers import WARNING
 from lambent.spec.service import load
 
 LAYER = {"LayerName": "l", "VersionNumber": 1}

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from control_world import ARN, CALLER, World
 
+from lambent.control.answers import WARNING
 from lambent.model.errors import ApiError, InvalidParameterValue, ResourceConflict, ResourceInUse, ResourceNotFound
 from lambent.model.event_source_mapping import mapping_prefix, result_key
 
@@ -398,6 +399,12 @@ async def test_a_filter_pattern_is_checked_against_its_kind_of_source(world: Wor
 async def test_the_source_is_asked_before_a_mapping_of_it_is_made(world: World) -> None:
     await create(world, **SQS)
     assert world.sources.asked == [(QUEUE, 3)]
+
+
+async def test_what_the_source_advises_is_said_beside_the_answer(world: World) -> None:
+    assert WARNING not in await create(world, **SQS)
+    world.sources.advice = "a longer timeout"
+    assert (await create(world, **SQS_FIFO))[WARNING] == "a longer timeout"
 
 
 async def test_there_are_at_most_five_filters(world: World) -> None:

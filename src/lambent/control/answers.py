@@ -12,8 +12,17 @@ from lambent.model.runtime import runtime_version_arn
 
 Answer = dict[str, object]
 
+WARNING = "_Warning"
+"""A private member of an answer: the gateway makes a header of it."""
+
 PAGE_MAXIMUM = 50
 """ListFunctions and ListVersionsByFunction give no more per page, whatever MaxItems says."""
+
+
+def warned(*warnings: str | None) -> Answer:
+    """What of an answer says these, if any is there."""
+    given = [warning for warning in warnings if warning]
+    return {WARNING: "; ".join(given)} if given else {}
 
 
 def configuration(version: FunctionVersion, arn: FunctionArn | None = None) -> Answer:

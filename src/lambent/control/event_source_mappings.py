@@ -68,11 +68,11 @@ class EventSourceMappings:
         mapping = configured(new, request)
         checks.check_whole(mapping, rules)
         version = await self._function(function, rules)
-        await self._sources.require_readable(mapping, function_timeout_s=version.timeout_s)
+        advice = await self._sources.require_readable(mapping, function_timeout_s=version.timeout_s)
         async with self._mappings.changing:
             await self._require_only(mapping)
             await self._mappings.put(mapping)
-        return answer(mapping)
+        return answer(mapping) | answers.warned(advice)
 
     async def get_event_source_mapping(self, caller: CallerContext, request: MappingRequest) -> Answer:
         found = await self._mappings.find(caller.account, caller.region, request.uuid)

@@ -30,9 +30,6 @@ from lambent.model.function import FunctionRecord, FunctionVersion
 from lambent.ports.roles import Roles
 from lambent.ports.snapshots import Snapshots
 
-WARNING = "_Warning"
-"""A private member of an answer: the gateway makes a header of it."""
-
 
 class Functions:
     """The operations on one function.
@@ -109,7 +106,7 @@ class Functions:
                 await self._catalogue.put_version(version)
             await self._catalogue.put(record)
         self._activations.begin(record)
-        return answers.configuration(version) | _warned(self._lacking(request.runtime), unsigned)
+        return answers.configuration(version) | answers.warned(self._lacking(request.runtime), unsigned)
 
     async def get_function(self, caller: CallerContext, request: QualifiedRequest) -> Answer:
         function = function_arn(caller, "GetFunction", request.function_name, request.qualifier)
@@ -150,7 +147,9 @@ class Functions:
             self._account.require_storage(caller, growth + (len(package.data) if request.publish else 0))
             record, version = await self._updated(found, code, is_published=request.publish)
         self._activations.begin(record)
-        return answers.configuration(version, version.qualified_arn if request.publish else None) | _warned(unsigned)
+        return answers.configuration(version, version.qualified_arn if request.publish else None) | answers.warned(
+            unsigned
+        )
 
     async def update_function_configuration(
         self, caller: CallerContext, request: UpdateFunctionConfigurationRequest
@@ -167,7 +166,7 @@ class Functions:
             validation.check_snap_start(latest, self._snapshots)
             record, version = await self._updated(found, latest, is_published=False)
         self._activations.begin(record)
-        return answers.configuration(version) | _warned(self._lacking(request.runtime), unsigned)
+        return answers.configuration(version) | answers.warned(self._lacking(request.runtime), unsigned)
 
     async def delete_function(self, caller: CallerContext, request: QualifiedRequest) -> Answer:
         function = function_arn(caller, "DeleteFunction", request.function_name, request.qualifier)
@@ -258,8 +257,3 @@ class Functions:
 
     def _lacking(self, runtime: str | None) -> str | None:
         return self._runtime_warning(runtime) if runtime else None
-
-
-def _warned(*warnings: str | None) -> Answer:
-    given = [warning for warning in warnings if warning]
-    return {WARNING: "; ".join(given)} if given else {}

@@ -8,8 +8,8 @@ from lambent.model.event_source_mapping import EventSourceMapping
 
 
 class EventSources(Protocol):
-    async def require_readable(self, mapping: EventSourceMapping, *, function_timeout_s: int) -> None:
-        """Return if the source exists and suits the function; also where there is nobody to ask.
+    async def require_readable(self, mapping: EventSourceMapping, *, function_timeout_s: int) -> str | None:
+        """Return if the source exists and suits the function, perhaps with advice; also where there is nobody to ask.
 
         Raises:
             InvalidParameterValue: it does not, in AWS's words.

@@ -21,6 +21,9 @@ from lambent.adapters.http.aws_services import (
 from lambent.model.errors import InvalidParameterValue
 from lambent.model.event_source_mapping import EventSourceMapping, SourceKind
 
+_ADVISED_TIMEOUTS = 6
+"""https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html"""
+
 
 class _QueueAttributes(msgspec.Struct, rename="pascal"):
     attributes: dict[str, str]
@@ -52,19 +55,20 @@ class HttpEventSources:
     ) -> None:
         await self._services.__aexit__(kind, error, traceback)
 
-    async def require_readable(self, mapping: EventSourceMapping, *, function_timeout_s: int) -> None:
+    async def require_readable(self, mapping: EventSourceMapping, *, function_timeout_s: int) -> str | None:
         service = (mapping.source_arn or ":::").split(":")[2]
         if self._services.endpoint(service) is None:
-            return
+            return None
         try:
             if mapping.kind in (SourceKind.SQS, SourceKind.SQS_FIFO):
-                await self._require_queue(mapping, function_timeout_s)
-            elif mapping.kind in _DESCRIBE_STREAM:
+                return await self._require_queue(mapping, function_timeout_s)
+            if mapping.kind in _DESCRIBE_STREAM:
                 await self._require_stream(mapping)
         except Unreachable as error:
             raise InvalidParameterValue(f"The event source could not be asked: {error}") from error
+        return None
 
-    async def _require_queue(self, mapping: EventSourceMapping, function_timeout_s: int) -> None:
+    async def _require_queue(self, mapping: EventSourceMapping, function_timeout_s: int) -> str | None:
         arn = mapping.source_arn or ""
         account, name = arn.split(":")[4:6]
         url = f"{(self._services.endpoint('sqs') or '').rstrip('/')}/{account}/{name}"
@@ -79,6 +83,13 @@ class HttpEventSources:
                 f"Queue visibility timeout: {visibility_s} seconds is less than Function timeout: "
                 f"{function_timeout_s} seconds"
             )
+        advised_s = _ADVISED_TIMEOUTS * function_timeout_s + (mapping.batching_window_s or 0)
+        if visibility_s >= advised_s:
+            return None
+        return (
+            f"Queue visibility timeout: {visibility_s} seconds; at least {advised_s} are advised, {_ADVISED_TIMEOUTS} "
+            "times the function timeout and the batching window, lest messages come again while they are worked on"
+        )
 
     async def _require_stream(self, mapping: EventSourceMapping) -> None:
         arn = mapping.source_arn or ""
