@@ -320,6 +320,19 @@ def test_logs_are_printed_with_their_times(stub: Stub, hello: Path, capsys: Outp
     assert stub.requests[-1][2]["logGroupName"] == "/aws/lambda/hello"
 
 
+def test_the_lines_of_a_traceback_are_lines(stub: Stub, hello: Path, capsys: Output) -> None:
+    run(["deploy", str(hello)])
+    traceback = "[ERROR] ValueError: no\rTraceback:\r  File"
+    page = [{"eventId": "1", "timestamp": 1_000, "logStreamName": "s", "message": traceback}]
+    stub.events = [page, page]
+    capsys.readouterr()
+
+    run(["logs", "hello"])
+    assert capsys.readouterr().out == "1970-01-01T00:00:01.000Z  [ERROR] ValueError: no\nTraceback:\n  File\n"
+    run(["logs", "hello", "--json"])
+    assert json.loads(capsys.readouterr().out)["message"] == traceback
+
+
 def test_following_shows_each_event_once(
     stub: Stub, hello: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,7 +12,7 @@ from cyclopts import Parameter
 
 from lambent.cli.connection import ANY_SERVER, Server
 from lambent.cli.failure import ExitStatus
-from lambent.cli.output import messages, print_json
+from lambent.cli.output import lines_of, messages, print_json
 
 
 def invoke(
@@ -68,7 +68,7 @@ def _summary(response: dict[str, Any], answer: bytes, log_tail: str | None) -> d
 
 def _show(answer: bytes, log_tail: str, *, is_raw: bool, is_error: bool) -> None:
     if log_tail:
-        messages().print(log_tail, style="dim", markup=False, end="")
+        messages().print(lines_of(log_tail), style="dim", markup=False, end="")
     if is_raw:
         sys.stdout.buffer.write(answer)
     elif is_error:

@@ -11,6 +11,7 @@ from typing import Annotated, Any  # Any: what botocore parsed
 from cyclopts import Parameter
 
 from lambent.cli.connection import ANY_SERVER, Server
+from lambent.cli.output import lines_of
 from lambent.config import parse_duration_s
 
 _POLL_S = 0.5
@@ -82,4 +83,4 @@ def _show(event: dict[str, Any], *, as_json: bool) -> None:
         print(json.dumps({member: event[member] for member in members}, ensure_ascii=False), flush=True)
         return
     written = datetime.fromtimestamp(event["timestamp"] / 1000, UTC).isoformat(timespec="milliseconds")
-    print(f"{written.removesuffix('+00:00')}Z  {event['message'].rstrip()}", flush=True)
+    print(f"{written.removesuffix('+00:00')}Z  {lines_of(event['message']).rstrip()}", flush=True)

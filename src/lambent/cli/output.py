@@ -21,6 +21,11 @@ def messages() -> Console:
     return Console(stderr=True, highlight=False, soft_wrap=True)
 
 
+def lines_of(log: str) -> str:
+    """What a function has logged, for a terminal: between the lines of a traceback is `\\r`, as on AWS."""
+    return log.replace("\r\n", "\n").replace("\r", "\n")
+
+
 def print_table(table: Table) -> None:
     """In colour on a terminal; in a pipe as wide as it needs to be."""
     from rich.console import Console
