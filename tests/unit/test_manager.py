@@ -16,8 +16,7 @@ from lambent.model.errors import PlatformError, TooManyRequests
 from lambent.model.events import InitializationType
 from lambent.model.function import FunctionVersion, State
 from lambent.model.invocation import EnvironmentId, InvokeRequest, InvokeResult, RequestId, Target
-from lambent.model.response_stream import ResponseStream
-from lambent.ports.worker import WorkerListener
+from lambent.ports.worker import Answer, WorkerListener
 
 VERSION = FunctionVersion(
     account="000000000000",
@@ -49,7 +48,7 @@ class NotedWorker:
         self.started: list[EnvironmentId] = []
         self.provisioned: list[EnvironmentId] = []
         self.stopped: list[EnvironmentId] = []
-        self.answers: dict[EnvironmentId, asyncio.Future[InvokeResult | ResponseStream]] = {}
+        self.answers: dict[EnvironmentId, Answer] = {}
         self.listener: WorkerListener | None = None
         self.first_stop = asyncio.Event()
         self.second_start = asyncio.Event()
@@ -68,11 +67,8 @@ class NotedWorker:
             self.provisioned.append(environment_id)
         return environment_id
 
-    def invoke(
-        self, environment_id: EnvironmentId, request: InvokeRequest
-    ) -> asyncio.Future[InvokeResult | ResponseStream]:
-        self.answers[environment_id] = asyncio.get_running_loop().create_future()
-        return self.answers[environment_id]
+    def invoke(self, environment_id: EnvironmentId, request: InvokeRequest, answer: Answer) -> None:
+        self.answers[environment_id] = answer
 
     def stop(self, environment_id: EnvironmentId) -> None:
         self.stopped.append(environment_id)

@@ -13,6 +13,7 @@ from lambent.manager.manager import LocalManager
 from lambent.manager.placement import RESERVE_MIB
 from lambent.model.errors import TooManyRequests
 from lambent.model.invocation import InvokeResult, Target
+from lambent.model.response_stream import ResponseStream
 
 OTHER = Target(version=replace(VERSION, name="g"), pool_key="g")
 GIB = 1_024
@@ -25,8 +26,8 @@ def make_manager(worker: NotedWorker, clock: Clock, *, is_adaptive: bool = False
 async def invoke(manager: LocalManager, worker: NotedWorker, target: Target = TARGET) -> None:
     """One whole invoke, cold or warm."""
     started = len(worker.started)
-    answer = manager.invoke_nowait(target, REQUEST)
-    if answer is not None:
+    answer: asyncio.Future[InvokeResult | ResponseStream] = asyncio.get_running_loop().create_future()
+    if manager.invoke_nowait(target, REQUEST, answer):
         number = worker.started.index(next(reversed(worker.answers)))
         worker.answer(number)
         await answer

@@ -116,8 +116,10 @@ class Gateway:
         reply = _Reply(exchange, service)
         try:
             call = self._read(service, request)
-            if call.operation.name == "Invoke" and self._invoke_nowait(call, reply):
-                return
+            if call.operation.name == "Invoke" and self._invoke_api.invoke_nowait(
+                _invoke_call(call, reply.request_id), reply
+            ):
+                return  # a warm one, which has nothing to wait for, costs no task
         except Exception as exc:  # noqa: BLE001 - the outermost loop of a request
             reply.fail(exc)
         else:
@@ -144,14 +146,6 @@ class Gateway:
         return _Call(
             service=service, operation=operation, parameters=parameters, caller=caller, headers=request.headers
         )
-
-    def _invoke_nowait(self, call: _Call, reply: _Reply) -> bool:
-        """Whether the invocation has nothing to wait for and has begun: a warm one costs no task."""
-        running = self._invoke_api.invoke_nowait(_invoke_call(call, reply.request_id))
-        if running is None:
-            return False
-        running.add_done_callback(reply.send_result)
-        return True
 
     async def _serve(self, call: _Call, reply: _Reply) -> None:
         try:
@@ -203,19 +197,19 @@ class _Reply:
             else:
                 self._exchange.respond(status, [*headers, (b"x-amzn-requestid", name)], body)
 
-    def send_result(self, running: asyncio.Future[InvokeResult | ResponseStream]) -> None:
-        """Answer with the outcome of an invocation."""
-        try:
-            result = running.result()
-            assert isinstance(result, InvokeResult)  # streams go to those who want one
-            answer = invoke_answer(result)
-        except Exception as exc:  # noqa: BLE001 - the outermost loop of a request
-            self.fail(exc)
-        else:
-            self.send(answer)
-
     def fail(self, error: Exception) -> None:
         self.send(self._service.serialize_error(as_api_error(error, self.request_id), self.request_id))
+
+    # As `lambent.ports.worker.Answer`: where the outcome of an invocation goes
+
+    def done(self) -> bool:
+        return self._exchange.closed
+
+    def set_result(self, result: InvokeResult | ResponseStream, /) -> None:
+        assert isinstance(result, InvokeResult)  # streams go to those who want one
+        self.send(invoke_answer(result))
+
+    set_exception = fail
 
     async def send_pieces(self, answer: StreamedAnswer) -> None:
         status, headers, pieces = answer

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import binascii
 import re
 from base64 import b64decode, b64encode
@@ -32,6 +31,7 @@ from lambent.model.limits import (
     INVOKE_REQUEST_BYTES,
 )
 from lambent.model.response_stream import ResponseStream
+from lambent.ports.worker import Answer as InvokeAnswer
 
 Answer = tuple[int, list[tuple[bytes, bytes]] | bytes, bytes]
 StreamedAnswer = tuple[int, list[tuple[bytes, bytes]], AsyncGenerator[bytes]]
@@ -102,11 +102,11 @@ class InvokeApi:
             "InvokeWithResponseStream": self.stream,
         }
 
-    def invoke_nowait(self, call: InvokeCall) -> asyncio.Future[InvokeResult | ResponseStream] | None:
-        """Begin an invocation whose caller waits, if it need not wait for anything else; None: use `invoke`."""
+    def invoke_nowait(self, call: InvokeCall, answer: InvokeAnswer) -> bool:
+        """Begin an invocation whose caller waits, if it need not wait for anything else; False: use `invoke`."""
         if call.parameters.get("InvocationType", "RequestResponse") != "RequestResponse":
-            return None
-        return self._invoker.invoke_nowait(call.request())
+            return False
+        return self._invoker.invoke_nowait(call.request(), answer)
 
     async def invoke(self, call: InvokeCall) -> Answer:
         """Run, queue or dry-run one invocation."""

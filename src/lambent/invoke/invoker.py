@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from msgspec.structs import replace
 
 from lambent.invoke import recursion
@@ -13,6 +11,7 @@ from lambent.model.arn import FunctionArn
 from lambent.model.invocation import InvokeRequest, InvokeResult, Target
 from lambent.model.response_stream import ResponseStream
 from lambent.ports.manager import Manager
+from lambent.ports.worker import Answer
 
 
 class Invoker:
@@ -29,13 +28,13 @@ class Invoker:
         """The caller's, completed; or a new one."""
         return self._tracing.header(request.trace_id, target.version)
 
-    def invoke_nowait(self, request: InvokeRequest) -> asyncio.Future[InvokeResult | ResponseStream] | None:
-        """Begin an invocation that has nothing to wait for, as in steady use; None: it has, use `invoke` or `stream`.
+    def invoke_nowait(self, request: InvokeRequest, answer: Answer) -> bool:
+        """Begin an invocation that has nothing to wait for, as in steady use; False: it has, use `invoke` or `stream`.
 
         Raises as `invoke`.
         """
         target = self._resolver.known(request.function)
-        return None if target is None else self._manager.invoke_nowait(target, self._traced(request, target))
+        return target is not None and self._manager.invoke_nowait(target, self._traced(request, target), answer)
 
     async def invoke(self, request: InvokeRequest) -> InvokeResult:
         """Run one invocation and return its outcome; never retries.

@@ -28,7 +28,7 @@ from lambent.model.events import InitializationType
 from lambent.model.invocation import EnvironmentId, InvokeRequest, InvokeResult, Target
 from lambent.model.provisioned import Allocation
 from lambent.model.response_stream import ResponseStream
-from lambent.ports.worker import Worker
+from lambent.ports.worker import Answer, Worker
 
 log = logging.getLogger(__name__)
 
@@ -115,15 +115,13 @@ class LocalManager:
     def lease(self, target: Target) -> _Lease:
         return _Lease(self, target)
 
-    def invoke_nowait(
-        self, target: Target, request: InvokeRequest
-    ) -> asyncio.Future[InvokeResult | ResponseStream] | None:
+    def invoke_nowait(self, target: Target, request: InvokeRequest, answer: Answer) -> bool:
         pool = self._pools.get(target.pool_key)
         if pool is None:
-            return None
+            return False
         is_provisioned = pool.provision.idle > 0 and self._is_within_rate(pool)
         if not (is_provisioned or pool.idle):
-            return None
+            return False
         if not request.is_event:
             self.admit(target.version.arn)
         environment_id = pool.provision.take_idle() if is_provisioned else None
@@ -131,7 +129,8 @@ class LocalManager:
             self._counter.acquire(target.version.arn)
             environment_id = pool.idle.popitem()[0]
         self._occupy(environment_id, pool)
-        return self._worker.invoke(environment_id, request)
+        self._worker.invoke(environment_id, request, answer)
+        return True
 
     def reserve(self, function: FunctionArn, concurrency: int | None) -> None:
         self._counter.reserve(function, concurrency)
@@ -473,7 +472,9 @@ class _Lease:
         assert self._environment_id is not None
         manager, environment_id = self._manager, self._environment_id
         self._is_used = True
-        return await manager._worker.invoke(environment_id, request)
+        answer: asyncio.Future[InvokeResult | ResponseStream] = asyncio.get_running_loop().create_future()
+        manager._worker.invoke(environment_id, request, answer)
+        return await answer
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None

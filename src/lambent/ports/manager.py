@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
@@ -11,6 +10,7 @@ from lambent.model.arn import FunctionArn
 from lambent.model.invocation import InvokeRequest, InvokeResult, Target
 from lambent.model.provisioned import Allocation
 from lambent.model.response_stream import ResponseStream
+from lambent.ports.worker import Answer
 
 
 class Lease(Protocol):
@@ -40,10 +40,8 @@ class Manager(Protocol):
         """
         ...
 
-    def invoke_nowait(
-        self, target: Target, request: InvokeRequest
-    ) -> asyncio.Future[InvokeResult | ResponseStream] | None:
-        """Begin an invocation in an idle environment; None when there is none, and one must be leased.
+    def invoke_nowait(self, target: Target, request: InvokeRequest, answer: Answer) -> bool:
+        """Begin an invocation in an idle environment; False when there is none, and one must be leased.
 
         Raises:
             TooManyRequests: no concurrency is left.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Protocol
 
 from lambent.model.errors import ApiError, PlatformError
@@ -10,6 +9,17 @@ from lambent.model.events import InitializationType
 from lambent.model.function import FunctionVersion
 from lambent.model.invocation import EnvironmentId, InvokeRequest, InvokeResult
 from lambent.model.response_stream import ResponseStream
+
+
+class Answer(Protocol):
+    """Where the outcome of an invocation goes: a future where a task awaits it, whoever wants it where none does."""
+
+    def done(self) -> bool:
+        """Nobody waits any more."""
+        ...
+
+    def set_result(self, result: InvokeResult | ResponseStream, /) -> None: ...
+    def set_exception(self, error: PlatformError, /) -> None: ...
 
 
 class WorkerListener(Protocol):
@@ -37,15 +47,13 @@ class Worker(Protocol):
         """Begin the Init of a new environment and return its id at once; the listener hears how it went."""
         ...
 
-    def invoke(
-        self, environment_id: EnvironmentId, request: InvokeRequest
-    ) -> asyncio.Future[InvokeResult | ResponseStream]:
-        """Begin one invocation in a settled environment; the future is done as soon as the caller can be answered.
+    def invoke(self, environment_id: EnvironmentId, request: InvokeRequest, answer: Answer) -> None:
+        """Begin one invocation in a settled environment; the answer is given as soon as the caller can have it.
 
         A stream is given to those who want one, if the function streams.
 
         The environment is busy until the listener hears `environment_settled` (or `environment_gone`) again, whether
-        or not the future is cancelled.
+        or not anybody waits for the answer.
 
         Raises:
             PlatformError: the environment is gone.

@@ -18,9 +18,9 @@ from lambent.http.server import BodyReader, Exchange
 from lambent.model.errors import FunctionError, PlatformError
 from lambent.model.events import Phase, ShutdownReason, Status
 from lambent.model.function import FunctionVersion
-from lambent.model.invocation import EnvironmentId, InvokeRequest, InvokeResult
+from lambent.model.invocation import EnvironmentId, InvokeRequest
 from lambent.model.limits import RESTORE_TIMEOUT_S
-from lambent.model.response_stream import ResponseStream
+from lambent.ports.worker import Answer
 from lambent.worker import lifecycle as life
 from lambent.worker.extensions_api import ExtensionsApi
 from lambent.worker.invocation import Invocation
@@ -153,16 +153,14 @@ class Environment:
         self._set_timer(self._reporter.init_timeout_s, life.InitDeadlinePassed())
         self._start_generation()
 
-    def invoke(self, request: InvokeRequest) -> asyncio.Future[InvokeResult | ResponseStream]:
-        """Accept one invocation in a settled environment; the future resolves when the caller can be answered."""
+    def invoke(self, request: InvokeRequest, answer: Answer) -> None:
+        """Accept one invocation in a settled environment; the answer is given as soon as the caller can have it."""
         self._thaw()
         timeout_s = self.version.timeout_s
-        answer: asyncio.Future[InvokeResult | ResponseStream] = self._loop.create_future()
         self._invocation = Invocation(request, answer, time.time() + timeout_s)
         self._set_timer(timeout_s, life.InvokeDeadlinePassed())
         self._handle(life.InvokeAccepted())
         self._reporter.invoke_started(request)  # the event is on its way; its output is read later than this
-        return answer
 
     def stop(self) -> None:
         """Begin Shutdown; an invocation still running is answered with a failure."""
@@ -368,8 +366,8 @@ class Environment:
             payload = self._reporter.failed(command.error_type, command.reason, invocation.request.request_id)
         else:
             invocation.response_ended = time.perf_counter()
+        self._notices.responded(self.id)  # first: the answer may bring the caller's next invoke with it
         invocation.respond(payload, self.version.version, command.error_type)
-        self._notices.responded(self.id)
 
     def _finish(self, command: life.Finish) -> None:
         invocation = self._invocation

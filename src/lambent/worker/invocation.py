@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from lambent.model.errors import PlatformError
 from lambent.model.invocation import InvokeRequest, InvokeResult
 from lambent.model.response_stream import ResponseStream, StreamEnd
+from lambent.ports.worker import Answer
 from lambent.worker.streaming import RuntimeStream
 
 
@@ -19,7 +20,7 @@ class Invocation:
     """From acceptance to its report. `deadline` is epoch seconds; `started` is of the performance clock."""
 
     request: InvokeRequest
-    answer: asyncio.Future[InvokeResult | ResponseStream]
+    answer: Answer
     deadline: float
     started: float = field(default_factory=time.perf_counter)
     result: InvokeResult | None = None

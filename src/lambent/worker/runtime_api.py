@@ -21,7 +21,6 @@ from lambent.worker.lifecycle import (
     RuntimeReportedInitError,
     RuntimeReportedRestoreError,
     RuntimeResponded,
-    State,
 )
 from lambent.worker.outcomes import (
     INVALID_RESPONSE_MODE,
@@ -50,13 +49,6 @@ class RuntimeApi:
         """What is being read for whom: at most one, for each holds as much as a response may."""
 
     def handle(self, exchange: Exchange) -> None:
-        if self._environment.state is State.RESPONDED and exchange.path == _NEXT:
-            # Sent together with the response: the caller, who waits for that, comes first and the report second.
-            asyncio.get_running_loop().call_soon(self._answer, exchange)
-        else:
-            self._answer(exchange)
-
-    def _answer(self, exchange: Exchange) -> None:
         path = exchange.path
         try:
             if path == _NEXT:

@@ -20,12 +20,11 @@ from lambent.model.arn import LATEST, FunctionArn
 from lambent.model.errors import FunctionError, PlatformError
 from lambent.model.events import InitializationType
 from lambent.model.function import SNAP_START_ON, FunctionVersion, LogFormat
-from lambent.model.invocation import EnvironmentId, InvokeRequest, InvokeResult
+from lambent.model.invocation import EnvironmentId, InvokeRequest
 from lambent.model.limits import INVOKE_RESPONSE_BYTES, MEMORY_MIB_PER_VCPU, PROCESSES, RESTORE_TIMEOUT_S
-from lambent.model.response_stream import ResponseStream
 from lambent.ports.roles import RoleSessions
 from lambent.ports.telemetry import Telemetry
-from lambent.ports.worker import WorkerListener
+from lambent.ports.worker import Answer, WorkerListener
 from lambent.worker.aws_endpoint import AwsEndpoint
 from lambent.worker.code_cache import CodeCache
 from lambent.worker.container_credentials import ContainerCredentials
@@ -170,13 +169,11 @@ class LocalWorker:
         self._lives[environment_id] = asyncio.get_running_loop().create_task(life)
         return environment_id
 
-    def invoke(
-        self, environment_id: EnvironmentId, request: InvokeRequest
-    ) -> asyncio.Future[InvokeResult | ResponseStream]:
+    def invoke(self, environment_id: EnvironmentId, request: InvokeRequest, answer: Answer) -> None:
         environment = self._environments.get(environment_id)
         if environment is None:
             raise PlatformError(f"environment {environment_id} is gone")
-        return environment.invoke(request)
+        environment.invoke(request, answer)
 
     def stop(self, environment_id: EnvironmentId) -> None:
         environment = self._environments.get(environment_id)
