@@ -120,7 +120,13 @@ def _name(process: psutil.Process) -> str:
 
 
 def cgroups_of(server_id: str) -> list[Path]:
-    return sorted(Path("/sys/fs/cgroup").glob(f"**/lambent-{server_id}/*/"))
+    tree = os.walk("/sys/fs/cgroup")  # unlike a glob it passes over what others remove meanwhile
+    return sorted(
+        Path(group, child)
+        for group, children, _ in tree
+        if group.endswith(f"/lambent-{server_id}")
+        for child in children
+    )
 
 
 def processes_in(groups: Sequence[Path]) -> list[int]:

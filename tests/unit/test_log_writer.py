@@ -240,6 +240,20 @@ async def test_the_tail_is_the_text_logged_since_it_was_last_taken(stream: Strea
     assert stream.take_tail() == b""
 
 
+async def test_what_nobody_wants_a_tail_of_is_in_no_later_tail(
+    stream: StreamWriter, writer: TelemetryWriter, store: GatedStore
+) -> None:
+    for _ in range(100):
+        stream.emit(start())
+        stream.write(b"hello\n")
+        stream.emit(done())
+        stream.emit(report())
+        stream.forget_tail()
+    stream.emit(start())
+    assert stream.take_tail() == INVOCATION[0].encode()
+    assert len(await events(writer, store)) == 401
+
+
 async def test_the_tail_holds_at_most_its_last_4096_bytes(stream: StreamWriter) -> None:
     lines = b"".join(b"line %06d\n" % n for n in range(5_000))
     stream.write(lines)

@@ -46,6 +46,7 @@ class Log:
 
     async def drained(self) -> None: ...
 
+    def forget_tail(self) -> None: ...
     def take_tail(self) -> bytes:
         return b""
 

@@ -97,7 +97,7 @@ class TelemetryWriter:
         taken = [stream.take_batch(ingested_ms) for stream in streams]
         total = sum(size for _, size in taken)
         try:
-            await self._store.append([batch for batch, _ in taken])
+            await self._store.append([batch for batch, _ in taken if batch.records])  # of some events nothing is logged
         except Exception:
             self._lost_bytes += total
             if not self._is_losing:

@@ -22,6 +22,7 @@ from lambent.model.invocation import EnvironmentId, InvokeRequest
 from lambent.model.limits import RESTORE_TIMEOUT_S
 from lambent.ports.worker import Answer
 from lambent.worker import lifecycle as life
+from lambent.worker.alarm import Alarm
 from lambent.worker.extensions_api import ExtensionsApi
 from lambent.worker.invocation import Invocation
 from lambent.worker.launch import EXTENSION_PREFIX, RUNTIME, Launch
@@ -105,8 +106,9 @@ class Environment:
         self._parked: Exchange | None = None
         self._is_undelivered = False
         self._is_frozen = False
-        self._timer: asyncio.TimerHandle | None = None
-        self._freezer: asyncio.TimerHandle | None = None
+        self._deadline = Alarm(self._deadline_passed)
+        self._at_deadline: life.Event | None = None
+        self._freezer = Alarm(self._freeze)
         self._stop_started = 0.0
         self._oom_kills = 0
         self._chores: set[asyncio.Task[None]] = set()
@@ -315,11 +317,11 @@ class Environment:
                 if self.origin is not Origin.TEMPLATE:  # others must not wait for its forks
                     self._sandbox.limit_cpu()
                 if self._invocation is None:
-                    self._clear_timer()
+                    self._deadline.clear()
             case life.EndRestore():
                 self._reporter.restore_ended(command)
                 self._sandbox.limit_cpu()
-                self._clear_timer()
+                self._deadline.clear()
             case life.Hold():
                 self._chore(self._hold())
             case life.EndRuntime():
@@ -328,7 +330,7 @@ class Environment:
             case life.Boot():
                 self._chore(self._boot(command.phase))
             case life.ShutDown():
-                self._clear_timer()
+                self._deadline.clear()
                 self._chore(self._shut_down(command.reason))
             case life.Destroy():
                 self._chore(self._destroy())
@@ -372,9 +374,12 @@ class Environment:
     def _finish(self, command: life.Finish) -> None:
         invocation = self._invocation
         assert invocation is not None
-        self._clear_timer()
+        self._deadline.clear()
         self._reporter.invoke_ended(invocation, command, has_extensions=bool(self.extensions.roster))
-        invocation.finish(self._reporter.take_tail())
+        if invocation.request.wants_log_tail:
+            invocation.finish(self._reporter.take_tail())
+        else:
+            self._reporter.forget_tail()
         self._invocation = None
 
     def _settle(self) -> None:
@@ -382,7 +387,7 @@ class Environment:
             self.stop()
             return
         if self.state is State.READY:
-            self._freezer = self._loop.call_later(FREEZE_AFTER_S, self._freeze)
+            self._freezer.set(FREEZE_AFTER_S)
         self._notices.settled(self.id, self.state is State.READY)
 
     # Chores: what takes time, one after the other ------------------------------------------------------------------
@@ -449,29 +454,27 @@ class Environment:
             self._reporter.shut_down("spindown", started=self._stop_started)
             await self._sandbox.destroy()
         finally:
+            self._deadline.cancel()
+            self._freezer.cancel()
             self._notices.gone(self.id)
 
     # Clocks and frost -----------------------------------------------------------------------------------------------
 
     def _set_timer(self, delay_s: float, event: life.Event) -> None:
-        self._clear_timer()
-        self._timer = self._loop.call_later(delay_s, self._handle_late, event)
+        self._at_deadline = event
+        self._deadline.set(delay_s)
 
-    def _clear_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+    def _deadline_passed(self) -> None:
+        if self._at_deadline is not None:
+            self._handle_late(self._at_deadline)
 
     def _freeze(self) -> None:
-        self._freezer = None
         if self.state is State.READY:
             self._sandbox.freeze()
             self._is_frozen = True
 
     def _thaw(self) -> None:
-        if self._freezer is not None:
-            self._freezer.cancel()
-            self._freezer = None
+        self._freezer.clear()
         if self._is_frozen:
             self._sandbox.thaw()
             self._is_frozen = False

@@ -112,6 +112,9 @@ class EventStream:
     def take_tail(self) -> bytes:
         return self._log.take_tail()
 
+    def forget_tail(self) -> None:
+        self._log.forget_tail()
+
     def close(self) -> None:
         if rest := self._extension_lines.finish():
             self.write_lines(rest)

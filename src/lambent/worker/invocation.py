@@ -85,7 +85,8 @@ class Invocation:
             self._resolve(self.result)
 
     def finish(self, log_tail: bytes) -> None:
-        if self.result is not None and self.request.wants_log_tail:
+        """Answer the caller that waits for the log tail."""
+        if self.result is not None:
             self._resolve(replace(self.result, log_tail=log_tail))
 
     def fail(self, error: PlatformError) -> None:

@@ -232,6 +232,9 @@ class Reporter:
     def take_tail(self) -> bytes:
         return self._stream.take_tail()
 
+    def forget_tail(self) -> None:
+        self._stream.forget_tail()
+
     def shut_down(self, reason: str, *, started: float) -> None:
         """The environment is gone: last words, then the stream ends."""
         for output in self._outputs:
