@@ -137,7 +137,7 @@ def start(tmp_path: Path, collector: Collector, monkeypatch: pytest.MonkeyPatch)
 
 def test_groups_stay_in_order_when_messages_fail(queues: str, start: Callable[..., Any], collector: Collector) -> None:
     client = peer("sqs", queues)
-    attributes = {"FifoQueue": "true", "VisibilityTimeout": "3"}
+    attributes = {"FifoQueue": "true", "VisibilityTimeout": "2"}
     url = client.create_queue(QueueName="failing.fifo", Attributes=attributes)["QueueUrl"]
     sent = [(f"g{number % GROUPS}", f"{number:06}") for number in range(MESSAGES)]
     for at in range(0, MESSAGES, 10):
@@ -148,7 +148,7 @@ def test_groups_stay_in_order_when_messages_fail(queues: str, start: Callable[..
         assert not client.send_message_batch(QueueUrl=url, Entries=entries).get("Failed")
 
     lambdas = start(sqs=queues).client("lambda")
-    deploy(lambdas, "failing", ORDERED, Timeout=3)
+    deploy(lambdas, "failing", ORDERED, Timeout=2)
     began = time.monotonic()
     lambdas.create_event_source_mapping(
         FunctionName="failing",
