@@ -9,12 +9,17 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 import rabbitmq_server
 from collector import Collector, collecting
 from kafka_servers import ApacheKafka, apache_kafka, make_topic, mock_kafka, name_topic
 from lambent.testing.service import RunningService, deploy, running_service
 from server_programs import Absent
+
+# A busy machine is no failure: hypothesis takes an example of more than 200 ms for one.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from typing import Any
 
-from poller_world import ERROR, OK, World, mapping, until
+from poller_world import ERROR, OK, STREAM, World, mapping, until
 
 from lambent.adapters.memory.sources import MemoryStream
 from lambent.model.event_source_mapping import SourceKind
@@ -79,9 +80,7 @@ class BrokenStream(MemoryStream):
 def test_a_source_that_is_lost_is_opened_anew() -> None:
     async def main() -> None:
         world = World()
-        broken = world.sources.streams["arn:aws:kinesis:us-east-1:000000000000:stream/s"] = BrokenStream(
-            "s", is_shared=True
-        )
+        broken = world.sources.streams[STREAM] = BrokenStream("s", is_shared=True)
         async with world.polling(mapping(KINESIS)):
             broken.put("s", "a")
             await until(lambda: world.contents == ["a"])
@@ -91,5 +90,26 @@ def test_a_source_that_is_lost_is_opened_anew() -> None:
             whole.put("s", "b")
             await until(lambda: world.contents == ["a", "b"])
             assert not broken.opened
+
+    virtual_time.run(main())
+
+
+def test_a_source_that_is_lost_once_in_a_while_is_opened_anew_at_once_each_time() -> None:
+    async def main() -> None:
+        world = World()
+        waited_s = []
+        streams = [BrokenStream("s", is_shared=True) for _ in range(9)]
+        world.sources.streams[STREAM] = streams[0]
+        async with world.polling(mapping(KINESIS)):
+            for lost, next_one in itertools.pairwise(streams):
+                await asyncio.sleep(3_600)
+                world.sources.streams[STREAM] = next_one
+                lost.is_broken = True
+                lost.move()
+                began_s = virtual_time.now()
+                next_one.put("s", "a")
+                await until(lambda one=next_one: one.committed)  # type: ignore[misc]
+                waited_s.append(virtual_time.now() - began_s)
+        assert max(waited_s) < 3
 
     virtual_time.run(main())

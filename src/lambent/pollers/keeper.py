@@ -187,9 +187,10 @@ class MappingKeeper:
     async def _poll(self, polling: _Polling) -> None:
         """Until it is told to stop, whatever happens."""
         keeping = asyncio.create_task(polling.results.keep())
-        failures = 0
+        now, failures = asyncio.get_running_loop().time, 0
         try:
             while not polling.stopping.is_set:
+                began_s = now()
                 try:
                     await self._open_and_poll(polling)
                 except SourceUnavailable as error:
@@ -198,7 +199,7 @@ class MappingKeeper:
                     log.exception("event_source_mapping.poller_failed", extra={"mapping": polling.mapping.arn})
                     polling.results.problem("internal error; see the server's log")
                 polling.started.set()
-                failures += 1
+                failures = 1 if now() - began_s > SOURCE.maximum_s else failures + 1
                 await polling.stopping.pause(SOURCE.wait_s(failures, 0.0))
         finally:
             keeping.cancel()
