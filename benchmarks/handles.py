@@ -15,7 +15,7 @@ Sample = dict[str, float]
 
 _CGROUPS = Path("/sys/fs/cgroup")
 _MIB = 2**20
-_ZYGOTE = "lambent-zygote"
+_ZYGOTES = ("lambent-plain", "lambent-zygote")
 
 
 class Handles:
@@ -30,8 +30,8 @@ class Handles:
     def sample(self) -> Sample:
         sandboxd = self._server.children()[0]
         children = sandboxd.children()
-        zygotes = [child for child in children if _name(child) == _ZYGOTE]
-        sandboxes = [child for child in children if _name(child) not in (_ZYGOTE, None)]
+        zygotes = [child for child in children if _name(child) in _ZYGOTES]
+        sandboxes = [child for child in children if _name(child) not in (*_ZYGOTES, None)]
         for sandbox in sandboxes[:1]:
             self._groups.update(_own_groups(sandbox.pid))
         router = _namespaces_held(sandboxd.pid)

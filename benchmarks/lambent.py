@@ -136,7 +136,10 @@ class Target:
     def first_processes(self) -> Sequence[psutil.Process]:
         """PID 1 of each sandbox."""
         sandboxd = psutil.Process(self.service.process.pid).children()[0]
-        return [child for child in sandboxd.children() if _name(child) != "lambent-zygote"]
+        return [child for child in sandboxd.children() if _name(child) not in _NO_SANDBOXES]
+
+
+_NO_SANDBOXES = ("lambent-plain", "lambent-zygote")
 
 
 def _name(process: psutil.Process) -> str | None:

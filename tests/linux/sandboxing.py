@@ -109,7 +109,10 @@ async def ask(sandboxes: Sandboxes, directory: Path, script: str, **changes: Any
 
 def children_of(pid: int) -> list[psutil.Process]:
     """Everything below a server but its zygotes: sandboxd, and all that runs in sandboxes."""
-    return [child for child in psutil.Process(pid).children(recursive=True) if _name(child) != "lambent-zygote"]
+    return [child for child in psutil.Process(pid).children(recursive=True) if _name(child) not in _NO_SANDBOXES]
+
+
+_NO_SANDBOXES = ("lambent-plain", "lambent-zygote")
 
 
 def _name(process: psutil.Process) -> str:

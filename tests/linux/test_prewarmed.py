@@ -102,7 +102,8 @@ class Nest:
         """Wait until two sandboxes at least stand ready, each with an interpreter that waits, and `others` run."""
         async with asyncio.timeout(30):
             while True:
-                inits = psutil.Process(self.sandboxes.pid).children()
+                children = psutil.Process(self.sandboxes.pid).children()
+                inits = [one for one in children if one.name() != "lambent-plain"]
                 ready = [one for one in inits if any(map(_is_node, one.children()))]
                 if len(inits) == len(ready) and 2 <= len(ready) - others <= SPARES_MAXIMUM:
                     return ready

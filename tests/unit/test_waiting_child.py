@@ -32,8 +32,7 @@ class Womb:
 def womb() -> Iterator[Womb]:
     control, other = wire.socket_pair()
     told, tell = os.pipe()
-    generation = Generation(1, control)
-    generation.keep([os.open("/dev/null", os.O_RDONLY), tell])
+    generation = Generation(1, control, mount_namespace=os.open("/dev/null", os.O_RDONLY), tell=tell)
     yield (womb := Womb(generation, told))
     womb.die()
     generation.close()

@@ -15,8 +15,8 @@ from contextlib import suppress
 from typing import NoReturn
 
 from lambent.worker.sandbox import kernel
-from lambent.worker.sandbox.init import StepFailed, make_mount, open_proc, step
 from lambent.worker.sandbox.inner_wire import Walls
+from lambent.worker.sandbox.walls import StepFailed, open_proc, step
 
 OUTPUT_NAME = ".lambent-output"
 """A pipe in /tmp that a child opens, and removes, before anything else."""
@@ -72,7 +72,8 @@ def _be_furnisher(namespaces: Mapping[str, int], mounts: Mapping[str, int], wall
                 kernel.place_mount(mount_fd, target)
         for mount in walls.mounts:
             if mount.kind == "mask":
-                make_mount(mount)
+                with step(f"mask {mount.target}"):
+                    kernel.bind(mount.sources[0], mount.target)
         with step("fill /tmp"):
             own = os.open("/tmp", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             os.mkfifo(OUTPUT_NAME, 0o600, dir_fd=own)

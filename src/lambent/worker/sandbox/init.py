@@ -1,53 +1,37 @@
-"""PID 1 of a sandbox: builds the walls from inside, gives up every privilege, then starts, reaps and reports processes.
+"""PID 1 of a sandbox: gives up every privilege, then starts, reaps and reports processes.
 
-Forked from sandboxd or from a zygote, so it starts in microseconds; from then on it must import nothing, for there is
-nothing to import from. It shares a uid with the function but not its fate: PID 1 takes no signal from inside, and
-nobody may trace it. On a zygote's interpreter this runs too, so it keeps to Python 3.8.
+Forked into walls that stand already, by a zygote, so it starts in microseconds; from then on it must import nothing,
+for there is nothing to import from, and do little, for the kernel copies each page that a forked process touches. It
+shares a uid with the function but not its fate: PID 1 takes no signal from inside, and nobody may trace it. On any
+zygote's interpreter this runs, so it keeps to Python 3.8.
 """
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # those of `signal` make an enum of each number
 import _socket
-import errno
 import json
 import os
 import resource
 import select
 import signal
 from collections import deque
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import suppress
 
 from lambent.worker.sandbox import inner_wire, kernel, process_tree, userns
-from lambent.worker.sandbox.inner_wire import Ground, Mount, Process, Setup, Walls
+from lambent.worker.sandbox.inner_wire import Ground, Process, Setup, Walls
+from lambent.worker.sandbox.walls import StepFailed, mount_inside, step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from typing import Any  # what JSON holds
 
-READ_ONLY = kernel.MOUNT_ATTR_NOSUID | kernel.MOUNT_ATTR_NODEV | kernel.MOUNT_ATTR_RDONLY
-WRITABLE = kernel.MOUNT_ATTR_NOSUID | kernel.MOUNT_ATTR_NODEV
-_IMAGE_OPTIONS = (
-    ("noinit_itable", None),  # or a kernel thread would write out the tables that mkfs left for later
-    ("nobarrier", None),  # nobody will read this after a power cut
-)
-_IMAGE_WITHOUT_READAHEAD = (*_IMAGE_OPTIONS, ("no_prefetch_block_bitmaps", None))
-"""Or a kernel thread would read the whole image's bitmaps, at a third of the cost of a sandbox."""
-FIRST_TO_DIE = b"1000"
+FIRST_TO_DIE, SECOND_TO_DIE = b"1000", b"500"
+_HANDLED = tuple(int(signum) for signum in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP))
 _STRANGERS_KEPT = 16
 TOLD = 3
 """Where a child that waits is told what it is: a Process, as JSON, to the end."""
-MADE_INSIDE = ("proc", "mask")
-"""Mounts without a source on the host; all others are opened before its root is left behind."""
-
-
-class StepFailed(Exception):
-    """A step of building the sandbox failed; says which, and what the kernel said."""
-
-    def __init__(self, step: str, error: OSError) -> None:
-        super().__init__(step, error)
-        self.step = step
-        self.error = error
 
 
 class Forked(BaseException):
@@ -62,42 +46,23 @@ class Forked(BaseException):
         self.output_fd = output_fd
 
 
-@contextmanager
-def step(name: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as exc:
-        raise StepFailed(name, exc) from exc
+def run(setup: Setup, ground: Ground | None, told: int | None = None) -> Forked:
+    """The whole life of PID 1, in a fresh child of a zygote, inside its walls; or of sandboxd, where there are none.
 
-
-def run(setup: Setup, ground: Ground | None, *, is_zygote: bool = False) -> Forked:
-    """The whole life of PID 1, in a fresh child of sandboxd or of a zygote.
-
-    Returns only in a child of its own, which is to become a runtime; that happens with a zygote's interpreter only.
+    With `told`, an end of a pipe, it forks a child that is to become what it is told there. Returns only in that.
     """
     control = inner_wire.attach(setup.control)
-    mount_namespace = None
     try:
         _take_signals()
+        _join_cgroups(setup.cgroup_procs)
         if setup.walls is None or ground is None:
-            _join_cgroups(setup.cgroup_procs)
-            kernel.become_subreaper()
+            _set_apart(setup)
         else:
-            with step("enter the host's mount namespace"):
-                kernel.setns(ground.host_namespace, kernel.CLONE_NEWNS)
-            _join_cgroups(setup.cgroup_procs)
-            _build_walls(setup.walls, setup.network_namespace, ground.root_namespace)
-        close_all_but(setup.control, setup.output)
-        _set_resource_limits(setup.resource_limits)
-        if setup.walls is not None and ground is not None:
-            mount_namespace = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
-            _drop_privileges(setup.walls, ground, has_forgone=is_zygote)
-        supervisor = Supervisor(setup, control, is_zygote=is_zygote)
-        tell = supervisor.conceive() if is_zygote else None
-        handed_over = [descriptor for descriptor in (mount_namespace, tell) if descriptor is not None]
-        inner_wire.send(control, "Booted", handed_over, sandbox_id="")
-        for descriptor in handed_over:
-            os.close(descriptor)
+            _close_the_walls(setup, setup.walls, ground, told)
+        supervisor = Supervisor(setup, control, can_conceive=told is not None)
+        control.send(inner_wire.BOOTED)
+        if told is not None:
+            supervisor.conceive(told)
         supervisor.serve()
     except Forked as forked:
         return forked.with_traceback(None)
@@ -114,90 +79,36 @@ def _take_signals() -> None:
 
     Nor may what a server started in the background ignores: the processes of functions would ignore it, too.
     """
-    signal.set_wakeup_fd(-1)
-    for signum in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(signum, signal.SIG_DFL)
+    _signal.set_wakeup_fd(-1)
+    for signum in _HANDLED:
+        _signal.signal(signum, _signal.SIG_DFL)
 
 
 def _join_cgroups(cgroup_procs: Sequence[int]) -> None:
     with step("join cgroups"):
         for procs in cgroup_procs:
             os.write(procs, b"0")
-    prefer_to_die("self", b"500")
 
 
-def _build_walls(walls: Walls, network_namespace: int, root_namespace: int) -> None:
-    placed = [(mount.target, open_mount(mount)) for mount in walls.mounts if mount.kind not in MADE_INSIDE]
-    with step("enter namespaces"):
-        kernel.setns(network_namespace, kernel.CLONE_NEWNET)
-        kernel.setns(root_namespace, kernel.CLONE_NEWNS)
-        kernel.unshare(
-            kernel.CLONE_NEWNS | kernel.CLONE_NEWIPC | kernel.CLONE_NEWUTS | kernel.CLONE_NEWCGROUP,
-        )
-    with step("set host name"):
-        _socket.sethostname(walls.hostname)
-    for target, mount_fd in placed:
-        with step(f"mount {target}"):
-            kernel.place_mount(mount_fd, target)
-    for mount in walls.mounts:
-        if mount.kind in MADE_INSIDE:
-            make_mount(mount)
+def _set_apart(setup: Setup) -> None:
+    """What there is without isolation."""
+    kernel.become_subreaper()
+    close_all_but(setup.control, setup.output)
+    prefer_to_die("self", SECOND_TO_DIE)
+
+
+def _close_the_walls(setup: Setup, walls: Walls, ground: Ground, told: int | None) -> None:
+    """What only a process inside can do, and then what it can never undo."""
+    with step("make a cgroup namespace"):
+        kernel.unshare(kernel.CLONE_NEWCGROUP)
+    mount_inside(walls.mounts)
     os.chdir("/")
+    close_all_but(setup.control, setup.output, *([] if told is None else [told]))
+    _drop_privileges(walls, ground)
 
 
-def open_mount(mount: Mount) -> int:
-    """A mount whose sources are the host's, detached, wherever its target is."""
-    with step(f"open {mount.kind} {':'.join(mount.sources)} for {mount.target}"):
-        if mount.kind == "image":
-            return _image(mount.sources[0])
-        if mount.kind == "tree":
-            return kernel.clone_tree(mount.sources[0])
-        if mount.kind == "bind":
-            return read_only_tree(mount.sources[0])
-        return _merged_tree(mount.sources)
-
-
-def _image(device: str) -> int:
-    source = ("source", device)
-    try:
-        return kernel.new_filesystem("ext4", (source, *_IMAGE_WITHOUT_READAHEAD), WRITABLE)
-    except OSError as exc:
-        if exc.errno != errno.EINVAL:
-            raise
-        return kernel.new_filesystem("ext4", (source, *_IMAGE_OPTIONS), WRITABLE)  # before Linux 5.10
-
-
-def read_only_tree(path: str) -> int:
-    tree = kernel.clone_tree(path)
-    kernel.set_mount_attributes(tree, READ_ONLY)
-    return tree
-
-
-def _merged_tree(paths: Sequence[str]) -> int:
-    """The first directory over the second and so on. Named by descriptors: an option holds 255 bytes at most."""
-    with ExitStack() as opened:
-        directories = [os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC) for path in paths]
-        for directory in directories:
-            opened.callback(os.close, directory)
-        lower = ":".join(f"/proc/self/fd/{directory}" for directory in directories)
-        return kernel.new_filesystem("overlay", (("lowerdir", lower),), READ_ONLY)
-
-
-def open_proc() -> int:
-    """A /proc of the caller's own PID namespace, detached."""
-    attributes = kernel.MOUNT_ATTR_NOSUID | kernel.MOUNT_ATTR_NODEV | kernel.MOUNT_ATTR_NOEXEC
-    return kernel.new_filesystem("proc", (("hidepid", "2"),), attributes)
-
-
-def make_mount(mount: Mount) -> None:
-    with step(f"mount {mount.target}"):
-        if mount.kind == "proc":
-            kernel.place_mount(open_proc(), mount.target)
-        elif os.path.exists(mount.target):
-            kernel.place_mount(kernel.clone_tree("/home" if os.path.isdir(mount.target) else "/dev/null"), mount.target)
-
-
-def _set_resource_limits(limits: Mapping[str, Sequence[int]]) -> None:
+def set_resource_limits(limits: Mapping[str, Sequence[int]]) -> None:
+    """For this process and all that it forks."""
     for name, (soft, hard) in limits.items():
         _limit(name, soft, hard)
     os.umask(0o022)
@@ -210,17 +121,15 @@ def forgo(ground: Ground) -> None:
     kernel.forbid_new_privileges()
 
 
-def _drop_privileges(walls: Walls, ground: Ground, *, has_forgone: bool) -> None:
-    """In this order: each step needs what a later one takes away."""
+def _drop_privileges(walls: Walls, ground: Ground) -> None:
+    """In this order: each step needs what a later one takes away. What can be forgone before a fork has been."""
     with step("drop privileges"):
         if walls.in_user_namespace:
             kernel.unshare(kernel.CLONE_NEWUSER)  # which gives everything back, within it
             userns.map_identity(inside=walls.uid, outside_uid=0, outside_gid=0)
             _limit("RLIMIT_NPROC", walls.pids_maximum, walls.pids_maximum)  # counted within that namespace alone
             forgo(ground)
-        elif not has_forgone:
-            forgo(ground)
-        if not walls.in_user_namespace:
+        else:
             os.setgroups([])
             os.setresgid(walls.uid, walls.uid, walls.uid)
             os.setresuid(walls.uid, walls.uid, walls.uid)
@@ -262,10 +171,10 @@ def close_all_but(*keep: int) -> None:
 class Supervisor:
     """Starts processes on request and says how each ended. Orphans are reaped in silence."""
 
-    def __init__(self, setup: Setup, control: _socket.socket, *, is_zygote: bool) -> None:
+    def __init__(self, setup: Setup, control: _socket.socket, *, can_conceive: bool) -> None:
         self._output_fd = setup.output
         self._is_pid_1 = setup.walls is not None
-        self._is_zygote = is_zygote
+        self._can_conceive = can_conceive
         self._embryo: tuple[int, int] | None = None
         """An interpreter that waits to be told, and where to tell it."""
         self._is_wanted = False
@@ -275,20 +184,19 @@ class Supervisor:
         self._strangers: deque[tuple[int, int]] = deque(maxlen=_STRANGERS_KEPT)
         """Of late: orphans and their ends."""
         self._child_ended, wakeup = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, _take_note)
+        _signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
+        _signal.signal(_signal.SIGCHLD, _take_note)
         self._poll = select.poll()
         self._poll.register(self._control, select.POLLIN)
         self._poll.register(self._child_ended, select.POLLIN)
 
-    def conceive(self) -> int:
-        """Fork the child that will become a runtime. Returns where it waits to be told, which is not ours to do.
+    def conceive(self, told: int) -> None:
+        """Fork the child that is to become a runtime, once it is told. Done last, for a fork parts what we share.
 
-        We sleep meanwhile: every page of memory that we touch from now on would have to be copied.
+        We sleep meanwhile: every page that we touch from now on would have to be copied.
         """
-        pid, tell = _conceive(self._output_fd)
-        self._names[pid] = inner_wire.FORKED
-        return tell
+        self._names[_conceive(told, self._output_fd)] = inner_wire.FORKED
+        os.close(told)
 
     def serve(self) -> None:
         """Until sandboxd closes its end; leaving PID 1 then kills all the rest."""
@@ -348,7 +256,7 @@ class Supervisor:
     def _quicken(self, process: Process) -> int | None:
         """Tell the child that waits what it is; None where there is none, and can be none."""
         while True:
-            embryo = self._embryo or (_conceive(self._output_fd) if self._is_zygote else None)
+            embryo = self._embryo or (self._conceive_again() if self._can_conceive else None)
             if embryo is None:
                 return None
             pid, tell = embryo
@@ -360,6 +268,13 @@ class Supervisor:
                 pass
             finally:
                 os.close(tell)
+
+    def _conceive_again(self) -> tuple[int, int]:
+        told, tell = os.pipe2(os.O_CLOEXEC)
+        try:
+            return _conceive(told, self._output_fd), tell
+        finally:
+            os.close(told)
 
     def _signal(self, name: str, signum: int) -> None:
         for pid, running in self._names.items():
@@ -394,7 +309,7 @@ class Supervisor:
         if self._embryo is not None and self._embryo[0] == pid:
             os.close(self._embryo[1])
             self._embryo = None
-            if not self._is_zygote and not self._is_wanted:
+            if not self._can_conceive and not self._is_wanted:
                 os._exit(1)  # a sandbox that is nobody's yet is no better than a new one now, and will be replaced
 
     def _send_exit(self, name: str, **status: int | str) -> None:
@@ -405,13 +320,11 @@ def _take_note(signum: int, frame: object) -> None:
     """A signal wakes the poll only if somebody handles it."""
 
 
-def _conceive(output_fd: int) -> tuple[int, int]:
-    told, tell = os.pipe2(os.O_CLOEXEC)
+def _conceive(told: int, output_fd: int) -> int:
     pid = os.fork()
     if pid == 0:
         raise Forked(told, output_fd)
-    os.close(told)
-    return pid, tell
+    return pid
 
 
 def _spawn_waiting(process: Process, output_fd: int) -> tuple[int, int]:

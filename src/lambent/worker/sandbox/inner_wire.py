@@ -9,18 +9,21 @@ from __future__ import annotations
 import _socket
 import array
 import json
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple  # noqa: UP035 - for Python 3.8
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple  # noqa: UP035 - for Python 3.8
 
 PACKET_BYTES = 128 * 1024
 """Environment variables are limited to 4 KiB, so this is never met by an honest plan; the kernel refuses more."""
 _DESCRIPTORS_MAXIMUM = 32
 
-ZYGOTE_CONTROL, HOST_NAMESPACE, ROOT_NAMESPACE, COMPLAINTS, NOWHERE = 3, 4, 5, 6, 7
-"""The descriptors a zygote is started with: its end of this wire, two mount namespaces, the server's own log, and the
-far end of the pipe that is its standard output and error, for the interpreter must find pipes there as a runtime does.
+ZYGOTE_CONTROL, HOST_NAMESPACE, ROOT_NAMESPACE, OWN_NAMESPACES, COMPLAINTS, NOWHERE = 3, 4, 5, 6, 7, 8
+"""The descriptors a zygote is started with: its end of this wire, two mount namespaces, its own /proc/self/ns, the
+server's own log, and the far end of the pipe that is its standard output and error, for the interpreter must find pipes
+there as a runtime does.
 """
 
 
+BOOTED = b'{"type":"Booted","sandbox_id":""}'
+"""What a PID 1 says when it stands: no encoder need be woken for it."""
 FORKED = "runtime"
 """The name of the process that a child of a zygote becomes."""
 
@@ -60,8 +63,6 @@ class Setup(NamedTuple):
     output: int
     network_namespace: int
     cgroup_procs: Sequence[int]
-    resource_limits: Mapping[str, Sequence[int]]
-    """Soft and hard, by the names of module `resource`."""
 
 
 class Process(NamedTuple):
@@ -78,14 +79,13 @@ class Process(NamedTuple):
 def write_setup(setup: Setup) -> Tuple[bytes, List[int]]:  # noqa: UP006
     """A setup as a packet and its descriptors."""
     descriptors = [setup.control, setup.output, setup.network_namespace, *setup.cgroup_procs]
-    return json.dumps([setup.walls, setup.resource_limits]).encode(), descriptors
+    return json.dumps(setup.walls).encode(), descriptors
 
 
 def read_setup(packet: bytes, descriptors: Sequence[int]) -> Setup:
     """What `write_setup` wrote, in another process."""
-    walls, resource_limits = json.loads(packet)
     control, output, network_namespace, *cgroup_procs = descriptors
-    return Setup(read_walls(walls), control, output, network_namespace, cgroup_procs, resource_limits)
+    return Setup(read_walls(json.loads(packet)), control, output, network_namespace, cgroup_procs)
 
 
 def read_walls(walls: Sequence[Any]) -> Walls:

@@ -27,6 +27,9 @@ CLONE_NEWNET = 0x4000_0000
 
 MS_REC = 0x4000
 MS_PRIVATE = 1 << 18
+_MS_BIND = 0x1000
+_MS_PROC = 0x2 | 0x4 | 0x8
+"""Nosuid, nodev, noexec."""
 
 MOUNT_ATTR_RDONLY = 0x01
 MOUNT_ATTR_NOSUID = 0x02
@@ -61,6 +64,7 @@ SECUREBITS_ALL_LOCKED = 0xEF
 """No privilege by uid 0, no keeping of capabilities, no ambient ones; each bit with its lock."""
 
 CAPABILITY_VERSION_3 = 0x2008_0522
+_CAPABILITY_HEADER, _NO_CAPABILITIES = struct.pack("=Ii", CAPABILITY_VERSION_3, 0), bytes(24)
 
 _LOOP_CTL_GET_FREE = 0x4C82
 _LOOP_CONFIGURE = 0x4C0A
@@ -79,32 +83,34 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
 _libc_with_gil = ctypes.PyDLL(None, use_errno=True)
 _libc_with_gil.syscall.restype = ctypes.c_long
+_mount, _prctl_of_libc, _setns, _syscall_of_libc, _unshare = (
+    *(_libc.mount, _libc.prctl, _libc.setns, _libc.syscall, _libc.unshare),  # looked for now, not after each fork
+)
 
 
 def unshare(flags: int) -> None:
     """Leave the parent's namespaces for new ones. CLONE_NEWPID is for the next child, not for the caller."""
-    _check("unshare", _libc.unshare(flags))
+    _check("unshare", _unshare(flags))
 
 
 def setns(fd: int, kind: int) -> None:
     """Enter a namespace that is held open."""
-    _check("setns", _libc.setns(fd, kind))
+    _check("setns", _setns(fd, kind))
 
 
-def fork_sibling_as_pid_1() -> int:
-    """Fork a child of our parent's: PID 1 of a new namespace, which its parent and nobody else waits for.
+def fork_sibling() -> int:
+    """Fork a child of our parent's, which it and nobody else waits for; born into the PID namespace set for children.
 
     It dies with that parent, not with us. libc does not know of this fork, so the child may run Python in its one
     thread, and fork in the ordinary way, but start no thread.
     """
-    flags = CLONE_PARENT | CLONE_NEWPID | signal.SIGCHLD
-    arguments = [ctypes.c_long(value) for value in (_NR_CLONE[_MACHINE], flags, 0, 0, 0, 0)]
+    arguments = [ctypes.c_long(value) for value in (_NR_CLONE[_MACHINE], CLONE_PARENT | signal.SIGCHLD, 0, 0, 0, 0)]
     return _check("clone", int(_libc_with_gil.syscall(*arguments)))
 
 
 def make_mounts_private() -> None:
     """Keep what is mounted from here on to this namespace: a new one still shares with the one it was copied from."""
-    _check("mount", _libc.mount(None, b"/", None, ctypes.c_ulong(MS_REC | MS_PRIVATE), None))
+    _check("mount", _mount(None, b"/", None, ctypes.c_ulong(MS_REC | MS_PRIVATE), None))
 
 
 def detach(path: str) -> None:
@@ -115,6 +121,16 @@ def detach(path: str) -> None:
 def pivot_root(new_root: str, put_old: str) -> None:
     """Change what `/` is: unlike chroot, there is no way back to a root that has been unmounted."""
     _check("pivot_root", _syscall(_NR_PIVOT_ROOT[_MACHINE], os.fsencode(new_root), os.fsencode(put_old)), new_root)
+
+
+def mount_proc(target: str, options: str) -> None:
+    """A /proc of the caller's own PID namespace."""
+    _check("mount", _mount(b"proc", target.encode(), b"proc", _MS_PROC, options.encode()), target)
+
+
+def bind(source: str, target: str) -> None:
+    """Show what is at one path at another, too."""
+    _check("mount", _mount(source.encode(), target.encode(), None, _MS_BIND, None), target)
 
 
 def clone_tree(path: str, *, dir_fd: int = AT_FDCWD) -> int:
@@ -182,7 +198,7 @@ def attach_loop(image_fd: int) -> int:
 
 def close_range(first: int, last: int = 0xFFFF_FFFF) -> None:
     """Close every descriptor from `first` to `last`, in one call: before Python 3.10 `os.closerange` makes millions."""
-    _check("close_range", int(_libc.syscall(ctypes.c_long(_NR_CLOSE_RANGE), first, ctypes.c_uint(last), 0)))
+    _check("close_range", int(_syscall_of_libc(ctypes.c_long(_NR_CLOSE_RANGE), first, ctypes.c_uint(last), 0)))
 
 
 def leave_keyring() -> None:
@@ -230,27 +246,26 @@ def drop_capability_bounds(last: int) -> None:
 
 def drop_capabilities() -> None:
     """Give up every capability held now."""
-    header = struct.pack("=Ii", CAPABILITY_VERSION_3, 0)
-    _check("capset", _syscall(_NR_CAPSET[_MACHINE], header, bytes(24)))
+    _check("capset", _syscall(_NR_CAPSET[_MACHINE], _CAPABILITY_HEADER, _NO_CAPABILITIES))
+
+
+class _Program(ctypes.Structure):
+    _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
 
 
 def install_seccomp(program: bytes) -> None:
     """Filter the system calls of this process and all its children from here on."""
-
-    class Program(ctypes.Structure):
-        _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
-
-    _prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.byref(Program(len(program) // 8, program)))
+    _prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.byref(_Program(len(program) // 8, program)))
 
 
 def _prctl(option: int, *arguments: object) -> None:
     padded = [ctypes.c_ulong(value) if isinstance(value, int) else value for value in (*arguments, 0, 0, 0, 0)[:4]]
-    _check(f"prctl({option})", _libc.prctl(option, *padded))
+    _check(f"prctl({option})", _prctl_of_libc(option, *padded))
 
 
 def _syscall(number: int, *arguments: int | bytes | None) -> int:
     typed = [ctypes.c_long(value) if isinstance(value, int) else value for value in arguments]
-    return int(_libc.syscall(ctypes.c_long(number), *typed))
+    return int(_syscall_of_libc(ctypes.c_long(number), *typed))
 
 
 def _check(call: str, result: int, subject: str = "") -> int:

@@ -23,9 +23,9 @@ from typing import NamedTuple, NoReturn
 
 from lambent.worker.sandbox import init, inner_wire, kernel, process_tree
 from lambent.worker.sandbox.furnishing import OUTPUT_NAME, furnish
-from lambent.worker.sandbox.init import StepFailed, step
 from lambent.worker.sandbox.inner_wire import Walls
 from lambent.worker.sandbox.tracing import Astray, Tracee, has_any_ended
+from lambent.worker.sandbox.walls import StepFailed, step
 
 _REST_TIMEOUT_S = 10.0
 """How long a template may take to come to rest, and to bear a child."""

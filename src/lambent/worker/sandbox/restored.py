@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 
-from lambent.worker.sandbox.init import MADE_INSIDE, open_mount, step
 from lambent.worker.sandbox.midwife import Order
 from lambent.worker.sandbox.netns import inside
 from lambent.worker.sandbox.plan import SandboxPlan, plan_limits
 from lambent.worker.sandbox.slot import Host, WalledSlot
-from lambent.worker.sandbox.zygotes import Zygote
+from lambent.worker.sandbox.walls import MADE_INSIDE, open_mount, step
+from lambent.worker.sandbox.zygotes import Born, Zygotes
 
 
 class RestoredSlot(WalledSlot):
@@ -78,5 +78,5 @@ class RestoredSlot(WalledSlot):
             os.close(self._pid_fd)
             self._pid_fd = None
 
-    def _fork(self, control: socket.socket, zygote: Zygote | None) -> int:
+    def _fork(self, control: socket.socket, zygotes: Zygotes) -> Born:
         raise AssertionError("a midwife does that")

@@ -19,13 +19,13 @@ from dataclasses import dataclass
 from lambent.model.errors import PlatformError
 from lambent.model.limits import EPHEMERAL_STORAGE_MIB_MINIMUM, PROCESSES
 from lambent.worker.sandbox import midwife, templates, wire
-from lambent.worker.sandbox.init import StepFailed
 from lambent.worker.sandbox.midwife import Home
 from lambent.worker.sandbox.plan import SandboxPlan
 from lambent.worker.sandbox.restored import RestoredSlot
 from lambent.worker.sandbox.slot import Host, Shape, Slot
 from lambent.worker.sandbox.spares import Demand
 from lambent.worker.sandbox.templates import Born, Failed, Resting, Template, Watching
+from lambent.worker.sandbox.walls import StepFailed
 
 log = logging.getLogger(__name__)
 

@@ -26,7 +26,6 @@ from lambent.model.errors import PlatformError
 from lambent.model.limits import EPHEMERAL_STORAGE_MIB_MINIMUM
 from lambent.worker.sandbox import kernel, userns, wire
 from lambent.worker.sandbox.cgroups import Cgroups, hold_joins_quick
-from lambent.worker.sandbox.init import StepFailed, step
 from lambent.worker.sandbox.inner_wire import Ground
 from lambent.worker.sandbox.network import SANDBOXES_MAXIMUM, Egress, Network
 from lambent.worker.sandbox.plan import Level, ProcessPlan, SandboxPlan
@@ -37,6 +36,7 @@ from lambent.worker.sandbox.scratch import ScratchMaker
 from lambent.worker.sandbox.seccomp import compile_filter
 from lambent.worker.sandbox.slot import Host, Isolation, OpenSlot, Shape, Slot, WalledSlot
 from lambent.worker.sandbox.spares import Demand
+from lambent.worker.sandbox.walls import StepFailed, step
 from lambent.worker.sandbox.zygotes import Zygote, Zygotes
 
 log = logging.getLogger(__name__)
@@ -276,7 +276,7 @@ class Sandboxd:
 
     def _fork(self, held: _Held) -> None:
         held.boots_left -= 1
-        generation = held.slot.boot(self._zygotes.ready(held.slot.shape.zygote))
+        generation = held.slot.boot(self._zygotes)
         self._by_pid[generation.pid] = held
         self._selector.register(generation.control, selectors.EVENT_READ, held)
 
@@ -313,9 +313,6 @@ class Sandboxd:
             self._selector.unregister(generation.control)
             return
         report, descriptors = received
-        if isinstance(report, wire.Booted) and not generation.is_assigned:
-            generation.keep(descriptors)
-            descriptors = []
         for descriptor in descriptors:
             os.close(descriptor)
         self._pass_on(held, report)
@@ -389,7 +386,7 @@ class Sandboxd:
             elif self._restores.reaped(pid):
                 pass
             elif (zygote := self._zygotes.died(pid)) is not None:
-                self._start_zygote(zygote.plan.name)
+                self._start_zygote(zygote.name)
 
     def _died(self, held: _Held) -> None:
         generation = held.slot.generation
@@ -512,7 +509,7 @@ class Sandboxd:
         report = self._zygotes.hear(zygote)
         if report is not None:
             self._tell(report)
-            self._demand.took(Shape.usual(zygote.plan.name), now_s=time.monotonic())
+            self._demand.took(Shape.usual(zygote.name), now_s=time.monotonic())
             self._stock()
 
 

@@ -16,8 +16,8 @@ from typing import Protocol
 
 from lambent.model.errors import PlatformError
 from lambent.worker.sandbox import kernel
-from lambent.worker.sandbox.init import WRITABLE, StepFailed, open_mount
 from lambent.worker.sandbox.inner_wire import Mount
+from lambent.worker.sandbox.walls import WRITABLE, StepFailed, open_mount
 
 _MIB = 1024 * 1024
 _MODE = 0o1777

@@ -15,7 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import msgspec
@@ -24,7 +24,6 @@ from lambent.model.errors import PlatformError
 from lambent.model.limits import EPHEMERAL_STORAGE_MIB_MINIMUM, PROCESSES
 from lambent.worker.sandbox import init, inner_wire, kernel, process_tree, wire
 from lambent.worker.sandbox.cgroups import Cgroups
-from lambent.worker.sandbox.init import open_mount, step
 from lambent.worker.sandbox.inner_wire import Ground, Setup, Walls
 from lambent.worker.sandbox.netlink import Netlink, bring_up
 from lambent.worker.sandbox.netns import inside, inside_new_namespace
@@ -49,7 +48,8 @@ from lambent.worker.sandbox.plan import (
     wall_mounts,
 )
 from lambent.worker.sandbox.scratch import DirectoryScratch, Scratch, ScratchMaker
-from lambent.worker.sandbox.zygotes import Zygote, ZygoteLost
+from lambent.worker.sandbox.walls import StepFailed, open_mount, step
+from lambent.worker.sandbox.zygotes import Born, Zygotes
 
 _LOOPBACK = 1
 _BACKLOG = 128
@@ -103,12 +103,12 @@ class Generation:
     pid: int
     control: socket.socket
     mount_namespace: int | None = None
-    """Known from when it stands until it is a function's: nobody shall enter it from then on."""
+    """Held until it is a function's: nobody shall enter it from then on."""
     is_assigned: bool = False
     """It is a function's, whose code may run in it."""
     is_prewarmed: bool = False
     """An interpreter waits in it, or has become the function's."""
-    _tell: int | None = None
+    tell: int | None = None
     """Where PID 1's child waits to be told what it is."""
     _is_bereft: bool = False
     """That child had died when it was to be told, and its end has not been reported."""
@@ -120,16 +120,12 @@ class Generation:
         poll.register(self.control, 0)
         return bool(poll.poll(0))
 
-    def keep(self, descriptors: Sequence[int]) -> None:
-        """What PID 1 hands over when it stands."""
-        self.mount_namespace, self._tell, *_ = *descriptors, None, None
-
     def quicken(self, process: inner_wire.Process) -> bool:
         """Tell the child that waits what it is. False: the process is none for it, or it waits no more."""
-        if self._tell is None or process.name != inner_wire.FORKED or not process.is_forked:
+        if self.tell is None or process.name != inner_wire.FORKED or not process.is_forked:
             return False
         try:
-            os.write(self._tell, msgspec.json.encode(process))
+            os.write(self.tell, msgspec.json.encode(process))
         except BrokenPipeError:  # it was killed from outside
             self._is_bereft = True
             return False
@@ -139,7 +135,7 @@ class Generation:
 
     def bury(self, name: str) -> bool:
         """Whether the end of that process is the end of the child that waits, before it was anything."""
-        if name != inner_wire.FORKED or not (self._is_bereft or self._tell is not None):
+        if name != inner_wire.FORKED or not (self._is_bereft or self.tell is not None):
             return False
         self._is_bereft = False
         self.forget_embryo()
@@ -151,9 +147,9 @@ class Generation:
         self.forget_embryo()
 
     def forget_embryo(self) -> None:
-        if self._tell is not None:
-            os.close(self._tell)
-            self._tell = None
+        if self.tell is not None:
+            os.close(self.tell)
+            self.tell = None
 
     def forget_mount_namespace(self) -> None:
         if self.mount_namespace is not None:
@@ -190,7 +186,7 @@ class Slot(ABC):
         """Make what differs: the listener, /tmp, the pipe."""
 
     @abstractmethod
-    def _fork(self, control: socket.socket, zygote: Zygote | None) -> int:
+    def _fork(self, control: socket.socket, zygotes: Zygotes) -> Born:
         """Fork the first process of a generation, which runs `init`."""
 
     @abstractmethod
@@ -264,16 +260,17 @@ class Slot(ABC):
     def is_handed_over(self) -> bool:
         return not self._to_hand_over
 
-    def boot(self, zygote: Zygote | None) -> Generation:
+    def boot(self, zygotes: Zygotes) -> Generation:
         """Fork a new generation. It reports Booted or Failed by its control socket."""
         assert self.generation is None, "one generation at a time"
         ours, theirs = wire.socket_pair()
         with theirs, step("fork"):
             try:
-                self.generation = Generation(self._fork(theirs, zygote), ours)
-            except OSError:
+                born = self._fork(theirs, zygotes)
+            except (OSError, StepFailed):
                 ours.close()
                 raise
+        self.generation = Generation(born.pid, ours, mount_namespace=born.mount_namespace, tell=born.tell)
         return self.generation
 
     def assign(self, plan: SandboxPlan, processes: Sequence[ProcessPlan]) -> None:
@@ -368,37 +365,27 @@ class WalledSlot(Slot):
             self._undo.append(self._scratch.close)
 
     def _write_passwd(self, host: Host) -> None:
+        self._passwd_file = f"{host.run_dir}/passwd-{self.index}"
         with step("write passwd file"):
-            self._passwd_file = host.run_dir / f"passwd-{self.index}"
-            self._passwd_file.write_text(self._identity.passwd)
-            self._undo.append(partial(self._passwd_file.unlink, missing_ok=True))
+            file = os.open(self._passwd_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+            self._undo.append(partial(os.unlink, self._passwd_file))
+            os.write(file, self._identity.passwd.encode())
+            os.close(file)
 
-    def _fork(self, control: socket.socket, zygote: Zygote | None) -> int:
+    def _fork(self, control: socket.socket, zygotes: Zygotes) -> Born:
         setup = Setup(
             walls=self._walls(),
             control=control.fileno(),
             output=self._output_fd,
             network_namespace=self._network_namespace,
             cgroup_procs=self._cgroup_procs,
-            resource_limits=RESOURCE_LIMITS,
         )
-        if zygote is not None:
-            try:
-                return zygote.fork(setup)
-            except ZygoteLost:  # it will be replaced; who waits for this sandbox need not wait for that
-                pass
-        kernel.unshare(kernel.CLONE_NEWPID)
-        try:
-            pid = os.fork()
-            if pid == 0:
-                init.run(setup, self._isolation.ground)
-        finally:  # the next child, of whatever kind, is born at home again
-            kernel.setns(self._isolation.own_pid_namespace, kernel.CLONE_NEWPID)
-        return pid
+        return zygotes.fork(self.shape.zygote, setup)
 
     def _walls(self) -> Walls:
-        mounts = [inner_wire.Mount("bind", "/etc/passwd", (str(self._passwd_file),))]
-        mounts.extend(_inner_mount(mount, self._scratch) for mount in wall_mounts())
+        mounts = [inner_wire.Mount("bind", "/etc/passwd", (self._passwd_file,))]
+        mounts.extend(_inner_mount(mount, self._scratch) for mount in wall_mounts() if mount.kind != MountKind.MASK)
+        mounts.extend(_masks())
         return Walls(
             uid=self._identity.uid,
             hostname=self._identity.hostname,
@@ -453,6 +440,16 @@ class WalledSlot(Slot):
             self._cgroups.thaw(self._name)
 
 
+@cache
+def _masks() -> list[inner_wire.Mount]:
+    """Of what this host's /proc has."""
+    return [
+        inner_wire.Mount("mask", mount.target, ("/home" if os.path.isdir(mount.target) else "/dev/null",))
+        for mount in wall_mounts()
+        if mount.kind is MountKind.MASK and os.path.exists(mount.target)
+    ]
+
+
 def _inner_mount(mount: Mount, scratch: Scratch) -> inner_wire.Mount:
     return (
         scratch.mount if mount.kind is MountKind.SCRATCH else inner_wire.Mount(mount.kind, mount.target, mount.sources)
@@ -473,19 +470,19 @@ class OpenSlot(Slot):
         self._make_pipe(owner=None)
         yield
 
-    def _fork(self, control: socket.socket, zygote: Zygote | None) -> int:
+    def _fork(self, control: socket.socket, zygotes: Zygotes) -> Born:
         setup = Setup(
             walls=None,
             control=control.fileno(),
             output=self._output_fd,
             network_namespace=-1,
             cgroup_procs=self._cgroup_procs,
-            resource_limits=RESOURCE_LIMITS,
         )
         pid = os.fork()
         if pid == 0:
+            init.set_resource_limits(RESOURCE_LIMITS)
             init.run(setup, None)
-        return pid
+        return Born(pid)
 
     def _settle(self, plan: SandboxPlan) -> None:
         if len(plan.layer_dirs) > 1:

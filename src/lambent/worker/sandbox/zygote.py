@@ -1,7 +1,7 @@
 """A zygote: an interpreter with our runtime client loaded and no code of anybody, from which environments are forked.
 
-It runs as root, for its children enter namespaces before they drop every privilege (decision 0006); so it takes orders
-from sandboxd alone, and loads nothing but what sandboxd has found to be root's. Python 3.8 and later.
+It runs as root, for it builds walls and its children drop every privilege only behind them (decisions 0006, 0011); so
+it takes orders from sandboxd alone, and loads nothing but what sandboxd has found to be root's. Python 3.8 and later.
 
 The process that `serve` returns in is a runtime: it stands where the interpreter would stand after starting on
 /var/runtime/bootstrap.py in the sandbox, and goes on from there.
@@ -20,6 +20,7 @@ from base64 import b64decode
 
 from lambent.worker.sandbox import init, inner_wire, kernel
 from lambent.worker.sandbox.inner_wire import Ground, Process
+from lambent.worker.sandbox.walls import Builder, StepFailed, step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def serve(path: list[str]) -> None:
-    """Fork a PID 1 for every setup that comes; returns in what one of them forks. `path`: sys.path as it must be."""
+    """Be a zygote; returns in what one of its children forks. `path`: sys.path as it must be."""
     name = os.path.basename(sys.executable)
     kernel.set_name("lambent-zygote")
     control = inner_wire.attach(inner_wire.ZYGOTE_CONTROL)
@@ -49,12 +50,13 @@ def serve(path: list[str]) -> None:
     sys.path[:] = path
     _forget_ourselves()
     modules = sorted({name.partition(".")[0] for name in sys.modules})
-    init.forgo(ground)
+    init.set_resource_limits(orders["resource_limits"])
+    builder = stand_ready(ground, inner_wire.OWN_NAMESPACES)
     gc.collect()
     gc.freeze()  # children share these pages as long as nobody writes to them
     gc.disable()  # until one of them is a runtime
     inner_wire.send(control, "ZygoteReady", name=orders["name"], modules=modules)
-    _become_runtime(_bear(control, ground), name)
+    _become_runtime(bear(control, ground, builder, is_client=True), name)
     _become_the_functions(added)
 
 
@@ -73,16 +75,38 @@ def _forget_ourselves() -> None:
     sys.path_importer_cache.pop("/run", None)
 
 
-def _bear(control: socket, ground: Ground) -> init.Forked:
+def stand_ready(ground: Ground, own_namespaces: int) -> Builder:
+    """What all that we fork is to have, it inherits."""
+    builder = Builder(ground, own_namespaces)
+    init.prefer_to_die("self", init.SECOND_TO_DIE)
+    init.forgo(ground)
+    return builder
+
+
+def bear(control: socket, ground: Ground, builder: Builder, *, is_client: bool) -> init.Forked:
+    """Fork a PID 1 for every setup that comes. Returns, if this is our client's interpreter, in what one has forked."""
     while True:
         packet, descriptors = inner_wire.receive(control)
         if not packet:  # sandboxd is gone
             os._exit(0)
-        pid = kernel.fork_sibling_as_pid_1()
-        if pid == 0:
-            kernel.set_name("init")
-            return init.run(inner_wire.read_setup(packet, descriptors), ground, is_zygote=True)
-        inner_wire.send(control, "Forked", pid=pid)
+        setup = inner_wire.read_setup(packet, descriptors)
+        told, tell = os.pipe2(os.O_CLOEXEC) if is_client else (None, None)
+        descriptors.extend(end for end in (told, tell) if end is not None)
+        try:
+            assert setup.walls is not None
+            mount_namespace = builder.enter(setup.walls, setup.network_namespace)
+            with step("fork"):
+                pid = kernel.fork_sibling()
+            if pid == 0:
+                kernel.set_name("init")
+                return init.run(setup, ground, told)
+        except StepFailed as failure:
+            builder.home()
+            inner_wire.send(control, "NotForked", step=failure.step, error=str(failure.error))
+        else:
+            builder.home()
+            descriptors.append(mount_namespace)
+            inner_wire.send(control, "Forked", [mount_namespace] if tell is None else [mount_namespace, tell], pid=pid)
         for descriptor in descriptors:
             os.close(descriptor)
 

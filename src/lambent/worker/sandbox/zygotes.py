@@ -1,4 +1,7 @@
-"""The zygotes of this server, as sandboxd keeps them: started on demand, asked for PID 1s, replaced when they die."""
+"""The zygotes of this server, as sandboxd keeps them: asked for PID 1s, replaced when they die.
+
+Those of interpreters are started on demand. A plain one, forked from sandboxd, serves what has none.
+"""
 
 from __future__ import annotations
 
@@ -11,18 +14,23 @@ import stat
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn, assert_never
 
 import msgspec
 
 import lambent
 from lambent.worker.sandbox import init, inner_wire, kernel, wire
 from lambent.worker.sandbox.inner_wire import Ground, Setup
-from lambent.worker.sandbox.plan import ZygotePlan
+from lambent.worker.sandbox.plan import RESOURCE_LIMITS, ZygotePlan
+from lambent.worker.sandbox.walls import WRITABLE, StepFailed, read_only_tree, step
+from lambent.worker.sandbox.zygote import bear, stand_ready
 
 log = logging.getLogger(__name__)
 
 _ANSWER_TIMEOUT_S = 1.0
+_DESCRIPTORS_MAXIMUM = 2
 _FAILURES_MAXIMUM = 3
 _LIBRARY_DIRS = ("/var/task", "/opt")
 """The loader remembers of each directory in LD_LIBRARY_PATH whether it exists: a zygote must find what functions may
@@ -33,36 +41,68 @@ class ZygoteLost(Exception):
     """It has died, or hangs and was killed; nothing was forked."""
 
 
+@dataclass(frozen=True, slots=True)
+class Born:
+    """A PID 1, which is a child of ours, and what its zygote has handed over. The descriptors are the holder's."""
+
+    pid: int
+    mount_namespace: int | None = None
+    tell: int | None = None
+    """Where its own child waits to be told what it is, if it has one."""
+
+
 class Zygote:
     """One running zygote."""
 
-    def __init__(self, plan: ZygotePlan, pid: int, control: socket.socket) -> None:
-        self.plan = plan
+    def __init__(self, name: str, pid: int, control: socket.socket) -> None:
+        self.name = name
         self.pid = pid
         self.control = control
         self.is_ready = False
 
-    def fork(self, setup: Setup) -> int:
-        """Have it fork a PID 1, which becomes a child of ours. Returns its pid."""
+    def fork(self, setup: Setup) -> Born:
+        """Have it build walls and fork a PID 1 inside, which becomes a child of ours.
+
+        Raises:
+            ZygoteLost: there is no answer.
+            StepFailed: of building; it says which.
+        """
         packet, descriptors = inner_wire.write_setup(setup)
         try:
             socket.send_fds(self.control, [packet], descriptors)
-            answer = self.control.recv(inner_wire.PACKET_BYTES)
+            answer, received, _, _ = socket.recv_fds(
+                self.control, inner_wire.PACKET_BYTES, _DESCRIPTORS_MAXIMUM, socket.MSG_CMSG_CLOEXEC
+            )
         except OSError as exc:  # a timeout, too
             self.kill()
             raise ZygoteLost(str(exc)) from exc
         if not answer:
             raise ZygoteLost("it has ended")
-        return msgspec.json.decode(answer, type=_Forked).pid
+        match _decode(answer):
+            case _Forked(pid=pid):
+                return Born(pid, *received)
+            case _NotForked(step=at, error=error):
+                raise StepFailed(at, OSError(error))
+            case answered:
+                assert_never(answered)
 
     def kill(self) -> None:
         """Its end is noticed when it is reaped."""
         self.is_ready = False
-        os.kill(self.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
 
 
-class _Forked(msgspec.Struct, tag_field="type", tag="Forked"):
+class _Forked(msgspec.Struct, tag="Forked"):
     pid: int
+
+
+class _NotForked(msgspec.Struct, tag="NotForked"):
+    step: str
+    error: str
+
+
+_decode = msgspec.json.Decoder(_Forked | _NotForked).decode
 
 
 class Zygotes:
@@ -74,6 +114,27 @@ class Zygotes:
         self._plans: Mapping[str, ZygotePlan] = {plan.name: plan for plan in plans}
         self._running: dict[str, Zygote] = {}
         self._failures: dict[str, int] = {}
+        self._plain = None if ground is None else _start_plain(ground)
+
+    def fork(self, name: str | None, setup: Setup) -> Born:
+        """A PID 1 of the zygote of that name, if it can be asked, or else of the plain one.
+
+        Raises:
+            StepFailed: of building, or there is nobody who can.
+        """
+        for attempt in (self.ready(name), self._plain):
+            if attempt is not None:
+                with suppress(ZygoteLost):  # it will be replaced; who waits for this sandbox need not wait for that
+                    return attempt.fork(setup)
+        assert self._plain is not None
+        assert self._ground is not None
+        self._plain.control.close()
+        self._plain = _start_plain(self._ground)
+        with step("fork"):
+            try:
+                return self._plain.fork(setup)
+            except ZygoteLost as exc:
+                raise OSError(f"the zygote was lost: {exc}") from exc
 
     def ready(self, name: str | None) -> Zygote | None:
         """The zygote of that name, if it can be asked."""
@@ -102,7 +163,7 @@ class Zygotes:
             if received is not None and isinstance(received[0], wire.ZygoteReady):
                 zygote.is_ready = True
                 zygote.control.settimeout(_ANSWER_TIMEOUT_S)
-                self._failures[zygote.plan.name] = 0
+                self._failures[zygote.name] = 0
                 return received[0]
         return None
 
@@ -116,11 +177,38 @@ class Zygotes:
         return None
 
     def close(self) -> None:
-        for zygote in self._running.values():
+        for zygote in (*self._running.values(), *([self._plain] if self._plain is not None else [])):
             zygote.kill()
-            os.waitpid(zygote.pid, 0)
+            with suppress(ChildProcessError):
+                os.waitpid(zygote.pid, 0)
             zygote.control.close()
         self._running.clear()
+
+
+def _start_plain(ground: Ground) -> Zygote:
+    ours, theirs = wire.socket_pair()
+    with theirs:
+        pid = os.fork()
+        if pid == 0:
+            _be_plain(ground, theirs)
+    zygote = Zygote("plain", pid, ours)
+    zygote.is_ready = True
+    ours.settimeout(_ANSWER_TIMEOUT_S)
+    return zygote
+
+
+def _be_plain(ground: Ground, control: socket.socket) -> NoReturn:
+    try:
+        kernel.die_with_parent(signal.SIGKILL)
+        kernel.set_name("lambent-plain")
+        own = os.open("/proc/self/ns", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        init.close_all_but(control.fileno(), ground.host_namespace, ground.root_namespace, own)
+        init.set_resource_limits(RESOURCE_LIMITS)
+        bear(control, ground, stand_ready(ground, own), is_client=False)
+    except OSError as exc:
+        os.write(2, f"zygote: {exc}\n".encode())
+    finally:
+        os._exit(1)
 
 
 def _start(plan: ZygotePlan, ground: Ground) -> Zygote:
@@ -135,10 +223,11 @@ def _start(plan: ZygotePlan, ground: Ground) -> Zygote:
         "preloads": plan.preloads,
         "seccomp_program": b64encode(ground.seccomp_program).decode(),
         "last_capability": ground.last_capability,
+        "resource_limits": RESOURCE_LIMITS,
     }
     with suppress(OSError):  # dead already: it will be reaped
         ours.send(msgspec.json.encode(orders))
-    return Zygote(plan, pid, ours)
+    return Zygote(plan.name, pid, ours)
 
 
 def _become(plan: ZygotePlan, ground: Ground, control: int) -> None:
@@ -147,10 +236,11 @@ def _become(plan: ZygotePlan, ground: Ground, control: int) -> None:
         kernel.die_with_parent(signal.SIGKILL)
         for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(signum, signal.SIG_IGN)
+        own_namespaces = os.open("/proc/self/ns", os.O_PATH | os.O_DIRECTORY)
         _enter_root(plan, ground)
-        _arrange_descriptors(control, ground)
+        _arrange_descriptors(control, ground, own_namespaces)
         os.execve(plan.argv[0], plan.argv, plan.env)
-    except (OSError, init.StepFailed) as exc:
+    except (OSError, StepFailed) as exc:
         os.write(2, f"zygote {plan.name}: {exc}\n".encode())
     finally:
         os._exit(1)
@@ -158,31 +248,31 @@ def _become(plan: ZygotePlan, ground: Ground, control: int) -> None:
 
 def _enter_root(plan: ZygotePlan, ground: Ground) -> None:
     package = Path(lambent.__file__).parent
-    mounts = [("/var/runtime", init.read_only_tree(plan.runtime_dir))]
+    mounts = [("/var/runtime", read_only_tree(plan.runtime_dir))]
     if plan.language_dir is not None:
-        mounts.append(("/var/lang", init.read_only_tree(plan.language_dir)))
+        mounts.append(("/var/lang", read_only_tree(plan.language_dir)))
     bootstrap = Path(__file__).with_name("zygote_bootstrap.py")
-    mounts.append(("/var/runtime/bootstrap.py", init.read_only_tree(str(bootstrap))))
-    ourselves = init.read_only_tree(str(package))
-    kernel.unshare(kernel.CLONE_NEWNET | kernel.CLONE_NEWIPC)
+    mounts.append(("/var/runtime/bootstrap.py", read_only_tree(str(bootstrap))))
+    ourselves = read_only_tree(str(package))
     kernel.setns(ground.root_namespace, kernel.CLONE_NEWNS)
     kernel.unshare(kernel.CLONE_NEWNS)
     for target, tree in mounts:
         kernel.place_mount(tree, target)
     for directory in (*_LIBRARY_DIRS, "/run"):
-        kernel.place_mount(kernel.new_filesystem("tmpfs", (("mode", "755"),), init.WRITABLE), directory)
+        kernel.place_mount(kernel.new_filesystem("tmpfs", (("mode", "755"),), WRITABLE), directory)
         os.mkdir(f"{directory}/{package.name if directory == '/run' else 'lib'}")
     kernel.place_mount(ourselves, f"/run/{package.name}")
     os.chdir("/var/task")
 
 
-def _arrange_descriptors(control: int, ground: Ground) -> None:
+def _arrange_descriptors(control: int, ground: Ground, own_namespaces: int) -> None:
     """Into the places where `zygote` looks for them, and nothing else stays open."""
     nowhere, output = os.pipe()
     wanted = {
         inner_wire.ZYGOTE_CONTROL: control,
         inner_wire.HOST_NAMESPACE: ground.host_namespace,
         inner_wire.ROOT_NAMESPACE: ground.root_namespace,
+        inner_wire.OWN_NAMESPACES: own_namespaces,
         inner_wire.COMPLAINTS: 2,
         inner_wire.NOWHERE: nowhere,
         0: os.open("/dev/null", os.O_RDONLY),
