@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import threading
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
-from collector import QuietServer
 from server_programs import ServerProgram, free_ports, jars, node_package, program
 
 ELASTICMQ = "org.elasticmq:elasticmq-server_2.13:1.7.1"
@@ -44,7 +39,7 @@ def elasticmq(directory: Path) -> Iterator[str]:
 
 @contextmanager
 def dynamodb_local(directory: Path) -> Iterator[str]:
-    """Its URL; its streams are of the region us-east-1. Raises Absent."""
+    """Its URL. Raises Absent."""
     (port,) = free_ports(1)
     needed = jars(DYNAMODB_LOCAL)
     options = [*_SMALL, f"-Djava.library.path={needed}", "-cp", f"{needed}/*"]
@@ -53,8 +48,7 @@ def dynamodb_local(directory: Path) -> Iterator[str]:
     server = ServerProgram(name="DynamoDB Local", command=command, port=port, log=directory / "dynamodb.log")
     server.start()
     try:
-        with _in_a_region(f"http://127.0.0.1:{port}") as url:
-            yield url
+        yield f"http://127.0.0.1:{port}"
     finally:
         server.stop()
 
@@ -81,38 +75,3 @@ def kinesis_mock(directory: Path) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
     finally:
         server.stop()
-
-
-@contextmanager
-def _in_a_region(url: str) -> Iterator[str]:
-    """DynamoDB Local calls its region ddblocal, which no ARN may name: a proxy before it gives it another name."""
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["content-length"])).replace(b":us-east-1:", b":ddblocal:")
-            passed = {name: self.headers[name] for name in ("authorization", "content-type", "x-amz-target")}
-            try:
-                answer = urllib.request.urlopen(urllib.request.Request(url, body, passed))
-            except urllib.error.HTTPError as error:
-                answer = error
-            with answer:
-                said = answer.read().replace(b":ddblocal:", b":us-east-1:")
-            self.send_response(answer.status)
-            self.send_header("content-type", "application/x-amz-json-1.0")
-            self.send_header("content-length", str(len(said)))
-            self.end_headers()
-            self.wfile.write(said)
-
-        def log_message(self, *_: object) -> None: ...
-
-    proxy = QuietServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=proxy.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{proxy.server_port}"
-    finally:
-        proxy.shutdown()
-        proxy.server_close()
-        thread.join()

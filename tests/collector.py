@@ -28,7 +28,7 @@ def tell(what):
 """The beginning of a function's code, for `tell`."""
 
 
-class QuietServer(ThreadingHTTPServer):
+class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, *_: object) -> None:
@@ -54,7 +54,7 @@ class Collector:
 
             def log_message(self, *_: object) -> None: ...
 
-        self.server = QuietServer(("127.0.0.1", 0), Handler)
+        self.server = _Server(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}"
 
     def all(self) -> list[tuple[Any, ...]]:

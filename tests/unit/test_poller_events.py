@@ -13,6 +13,7 @@ import pytest
 from poller_world import ERROR, mapping
 
 from lambent.adapters.http.aws_services import DYNAMODB_STREAMS, KINESIS, SQS, JsonProtocol, Refused
+from lambent.adapters.http.table_streams import TableStreams, listing
 from lambent.adapters.memory.store import MemoryStore
 from lambent.adapters.sources.aws import AwsSource
 from lambent.adapters.sources.checkpoints import StoreCheckpoints
@@ -202,6 +203,18 @@ async def test_a_table_is_read_from_a_time_on_by_leaving_out_what_is_older() -> 
     assert [record.document["eventName"] for record in page.records] == ["REMOVE"]
     assert not page.is_last
     assert answers.asked[0][1]["ShardIteratorType"] == "TRIM_HORIZON"
+
+
+def test_a_tables_stream_is_known_by_its_label() -> None:
+    label = "2024-06-10T19:26:16.525"
+    arn, local = (
+        f"arn:aws:dynamodb:{region}:000000000000:table/t/stream/{label}" for region in ("eu-west-1", "ddblocal")
+    )
+    other = f"{local}-before"
+    streams = [{"StreamArn": one, "StreamLabel": one.rpartition("/")[2]} for one in (other, local)]
+    assert listing(arn) == {"TableName": "t"}
+    assert msgspec.convert({"Streams": streams}, TableStreams).arn_of(arn) == local
+    assert msgspec.convert({"Streams": streams[:1]}, TableStreams).arn_of(arn) == arn
 
 
 def test_the_last_event_of_a_window() -> None:

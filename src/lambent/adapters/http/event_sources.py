@@ -18,6 +18,7 @@ from lambent.adapters.http.aws_services import (
     Signer,
     Unreachable,
 )
+from lambent.adapters.http.table_streams import TableStreams, listing
 from lambent.model.errors import InvalidParameterValue
 from lambent.model.event_source_mapping import EventSourceMapping, SourceKind
 
@@ -95,13 +96,18 @@ class HttpEventSources:
         arn = mapping.source_arn or ""
         protocol, action, member, answer = _DESCRIBE_STREAM[mapping.kind]
         try:
-            await self._services.ask(arn, protocol, action, {member: arn}, answer)
+            await self._services.ask(arn, protocol, action, {member: await self._known_as(mapping.kind, arn)}, answer)
         except Refused as error:
             if error.code == "ResourceNotFoundException":
                 raise InvalidParameterValue(f"Stream not found: {arn}") from error
             raise InvalidParameterValue(
                 f"Error occurred while DescribeStream. Error Code: {error.code}. Error Message: {error.message}"
             ) from error
+
+    async def _known_as(self, kind: SourceKind, arn: str) -> str:
+        if kind is not SourceKind.DYNAMODB:
+            return arn
+        return (await self._services.ask(arn, DYNAMODB_STREAMS, "ListStreams", listing(arn), TableStreams)).arn_of(arn)
 
 
 _DESCRIBE_STREAM: Mapping[SourceKind, tuple[JsonProtocol, str, str, type[msgspec.Struct]]] = {

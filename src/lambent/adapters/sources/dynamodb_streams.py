@@ -11,6 +11,7 @@ from typing import Any  # what DynamoDB says of an item is passed on as it is
 
 import msgspec
 
+from lambent.adapters.http.table_streams import TableStreams, listing
 from lambent.adapters.sources.aws import AwsSource, SourceRefused
 from lambent.adapters.sources.checkpoints import StoreCheckpoints
 from lambent.model.source_record import Checkpoint, Envelope, Page, Position, Shard, SourceRecord, Start, source_record
@@ -48,7 +49,6 @@ class _Record(msgspec.Struct, rename="camel"):
     event_id: str = msgspec.field(name="eventID")
     event_version: str = "1.1"
     event_source: str = "aws:dynamodb"
-    aws_region: str = ""
     user_identity: dict[str, str] | None = None
 
 
@@ -72,9 +72,12 @@ class DynamoDbStream:
         self._source = source
         self._checkpoints = checkpoints
         self._not_before_s: dict[str, float] = {}
+        self._stream_arn = source.arn
 
     async def check(self) -> None:
         """Raises SourceUnavailable where there is no such stream."""
+        arn = self._source.arn
+        self._stream_arn = (await self._source.ask("ListStreams", listing(arn), TableStreams)).arn_of(arn)
         await self.shards()
 
     def envelope(self, shard: str) -> Envelope:
@@ -82,7 +85,7 @@ class DynamoDbStream:
 
     async def shards(self) -> Sequence[Shard]:
         found: list[_Shard] = []
-        asked = {"StreamArn": self._source.arn}
+        asked = {"StreamArn": self._stream_arn}
         while True:
             answer = (await self._source.ask("DescribeStream", asked, _Described)).stream_description
             found += answer.shards
@@ -122,7 +125,7 @@ class DynamoDbStream:
         await self._checkpoints.remove(shard)
 
     async def _iterator(self, shard: str, kind: str, **more: str) -> str:
-        asked = {"StreamArn": self._source.arn, "ShardId": shard, "ShardIteratorType": kind, **more}
+        asked = {"StreamArn": self._stream_arn, "ShardId": shard, "ShardIteratorType": kind, **more}
         return (await self._source.ask("GetShardIterator", asked, _Iterator)).shard_iterator
 
     def _record(self, record: _Record) -> SourceRecord:
@@ -135,7 +138,7 @@ class DynamoDbStream:
             "eventName": record.event_name,
             "eventVersion": record.event_version,
             "eventSource": record.event_source,
-            "awsRegion": record.aws_region or self._source.region,
+            "awsRegion": self._source.region,
             "dynamodb": changed,
         }
         if record.user_identity is not None:
