@@ -88,6 +88,50 @@ def test_the_example_is_deployed_changed_and_removed(
     assert outcomes(run(*deploy, "--delete")) == {}
 
 
+PROVISIONED = """
+AWSTemplateFormatVersion: "2010-09-09"
+Transform: AWS::Serverless-2016-10-31
+Resources:
+  F:
+    Type: AWS::Serverless::Function
+    Properties:
+      CodeUri: code
+      Handler: app.handler
+      Runtime: python3.11
+      AutoPublishAlias: live
+      ProvisionedConcurrencyConfig:
+        ProvisionedConcurrentExecutions: 1
+"""
+
+
+def test_what_is_provisioned_is_ready_when_a_deployment_ends(client: Any, run: Run, tmp_path: Path) -> None:
+    template, code = tmp_path / "template.yaml", tmp_path / "code" / "app.py"
+    code.parent.mkdir()
+    deploy = ("deploy", str(template), "--name", "ahead", "--json")
+    live = {"FunctionName": "ahead-F", "Qualifier": "live"}
+    told = "import os\ndef handler(event, context): return os.environ['AWS_LAMBDA_INITIALIZATION_TYPE'], {}\n"
+    template.write_text(PROVISIONED)
+
+    for version in (1, 2):
+        code.write_text(told.format(version))
+        outcomes(run(*deploy))
+        assert client.get_provisioned_concurrency_config(**live)["Status"] == "READY"
+        assert json.load(client.invoke(**live)["Payload"]) == ["provisioned-concurrency", version]
+    assert outcomes(run(*deploy)) == {}
+
+    template.write_text(PROVISIONED.partition("      ProvisionedConcurrencyConfig")[0])
+    assert outcomes(run(*deploy)) == {"FAliaslive": "updated"}
+    with pytest.raises(client.exceptions.ProvisionedConcurrencyConfigNotFoundException):
+        client.get_provisioned_concurrency_config(**live)
+
+    template.write_text(PROVISIONED)
+    code.write_text("raise ValueError\n")
+    failed = run(*deploy)
+    assert failed.returncode == 3
+    assert "Nothing could be provisioned for ahead-F:live: FUNCTION_ERROR_INIT_FAILURE" in failed.stderr
+    outcomes(run(*deploy, "--delete"))
+
+
 def test_what_cannot_be_deployed_is_listed_and_nothing_is_done(client: Any, run: Run, tmp_path: Path) -> None:
     template = tmp_path / "template.yaml"
     template.write_text("""

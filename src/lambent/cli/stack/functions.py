@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any  # Any: what templates and botocore hold
 
 from lambent.cli.stack.intrinsics import Made
+from lambent.cli.stack.provisioned import provision
 from lambent.cli.stack.stack import PART_TAGS, WAIT, Applied, Function, Kind, Stack, found, split_function, typed
 from lambent.cli.stack.template import LOCAL_BUCKET, inline_package
 
@@ -146,13 +147,10 @@ def _apply_version(stack: Stack, logical_id: str, wanted: dict[str, Any]) -> App
 
 def _apply_alias(stack: Stack, logical_id: str, wanted: dict[str, Any]) -> Applied:
     client, (name, _) = stack.aws_lambda, split_function(wanted["FunctionName"])
-    weights = wanted.get("RoutingConfig", {}).get("AdditionalVersionWeights", ())
     members = {
         "FunctionVersion": wanted["FunctionVersion"],
         "Description": wanted.get("Description", ""),
-        "RoutingConfig": {
-            "AdditionalVersionWeights": {one["FunctionVersion"]: float(one["FunctionWeight"]) for one in weights}
-        },
+        "RoutingConfig": _routing(wanted),
     }
     stack.function(name).parts.add(("alias", wanted["Name"]))
     existing = found(client.get_alias, FunctionName=name, Name=wanted["Name"])
@@ -161,8 +159,18 @@ def _apply_alias(stack: Stack, logical_id: str, wanted: dict[str, Any]) -> Appli
     elif all(_holds(existing.get(member), value) for member, value in members.items()):
         outcome, alias = "unchanged", existing
     else:
+        if "RoutingConfig" not in existing and not members["RoutingConfig"]["AdditionalVersionWeights"]:
+            del members["RoutingConfig"]  # so that it moves when what is provisioned is ready
         outcome, alias = "updated", client.update_alias(FunctionName=name, Name=wanted["Name"], **members)
-    return Applied(outcome=outcome, made=Made(ref=alias["AliasArn"]))
+    provisioned = wanted.get("ProvisionedConcurrencyConfig", {})
+    is_change = provision(client, {"FunctionName": name, "Qualifier": wanted["Name"]}, provisioned)
+    made = Made(ref=alias["AliasArn"])
+    return Applied(outcome="updated" if outcome == "unchanged" and is_change else outcome, made=made)
+
+
+def _routing(wanted: Mapping[str, Any]) -> Mapping[str, Any]:
+    weights = wanted.get("RoutingConfig", {}).get("AdditionalVersionWeights", ())
+    return {"AdditionalVersionWeights": {one["FunctionVersion"]: float(one["FunctionWeight"]) for one in weights}}
 
 
 def _apply_layer(stack: Stack, logical_id: str, wanted: dict[str, Any]) -> Applied:
@@ -190,7 +198,8 @@ KINDS: Mapping[str, Kind] = {
     "AWS::Lambda::Function": Kind((*_CONFIGURATION, *_AT_CREATION, *_OTHER), _apply_function),
     "AWS::Lambda::Version": Kind(("Description", "FunctionName"), _apply_version),
     "AWS::Lambda::Alias": Kind(
-        ("Description", "FunctionName", "FunctionVersion", "Name", "RoutingConfig"), _apply_alias
+        ("Description", "FunctionName", "FunctionVersion", "Name", "ProvisionedConcurrencyConfig", "RoutingConfig"),
+        _apply_alias,
     ),
     "AWS::Lambda::LayerVersion": Kind((*_LAYER_MEMBERS, "Content", "LayerName"), _apply_layer),
 }
