@@ -35,6 +35,7 @@ class Stub:
         self.answer: tuple[bytes, dict[str, str]] = (b'{"hello": "world"}', {})
         self.warning: str | None = None
         self.events: list[list[dict[str, Any]]] = []
+        self.mappings: list[dict[str, Any]] = []
         self.runtimes: list[dict[str, str]] = [
             {"runtime": name, "version": f"{name[6:]}.1", "executable": f"/usr/bin/{name}", "source": "usr"}
             for name in ("python3.9", "python3.11")
@@ -62,6 +63,8 @@ class Handler(BaseHTTPRequestHandler):
         match path.strip("/").split("/"):
             case ["_lambent", "runtimes"]:
                 self._reply(200, self.stub.runtimes)
+            case ["_lambent", "events", "mappings"]:
+                self._reply(200, {"mappings": self.stub.mappings})
             case [""] if target.endswith("FilterLogEvents"):
                 self._reply(200, {"events": self.stub.events.pop(0) if self.stub.events else []})
             case [_, "functions"]:
@@ -307,6 +310,29 @@ def test_functions_are_listed_and_deleted(stub: Stub, hello: Path, capsys: Outpu
     assert run(["delete", "hello"]) == 0
     assert run(["list", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == []
+
+
+def test_mappings_are_listed_with_their_figures(stub: Stub, capsys: Output, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    counts = {"polled": 40, "filtered_out": 0, "invoked": 55, "failed": 16, "processed": 39, "deleted": 0, "dropped": 1}
+    mapping = {"uuid": "u-1", "function": f"{ARN}hello", "state": "Enabled", "counts": counts}
+    table = "table/t/stream/2026-11-21T05:00:00.000"
+    stub.mappings = [
+        mapping
+        | {
+            "source": f"arn:aws:dynamodb:us-east-1:000000000000:{table}",
+            "iterator_age_s": 7.4,
+            "last_problem": "Function call failed",
+            "last_problem_ms": 1000,
+        },
+        mapping | {"source": "a:9092", "iterator_age_s": None, "last_problem": None, "last_problem_ms": None},
+    ]
+    assert run(["events", "mappings"]) == 0
+    _, first, second = capsys.readouterr().out.splitlines()
+    figures = ["40", "39", "16", "1"]
+    told = ["1970-01-01T00:00:01Z", "Function", "call", "failed"]
+    assert first.split() == ["u-1", "hello", table, "Enabled", "7", "s", *figures, *told]
+    assert second.split() == ["u-1", "hello", "a:9092", "Enabled", *figures]
 
 
 def test_logs_are_printed_with_their_times(stub: Stub, hello: Path, capsys: Output) -> None:

@@ -137,7 +137,7 @@ def mappings(*, function: str | None = None, server: Server = ANY_SERVER) -> Non
         table.add_row(
             one["uuid"],
             one["function"].partition(":function:")[2],
-            one["source"].rpartition(":")[2] if one["source"].startswith("arn:") else one["source"],
+            one["source"].split(":", 5)[5] if one["source"].startswith("arn:") else one["source"],
             one["state"],
             "" if age_s is None else f"{age_s:.0f} s",
             *(str(counts[name]) for name in ("polled", "processed", "failed", "dropped")),
