@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import time
+import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -113,3 +115,19 @@ def invoke(client: Any) -> Callable[..., tuple[Any, dict[str, Any]]]:
         return json.loads(response["Payload"].read() or "null"), response
 
     return call
+
+
+@pytest.fixture
+def settled(service: RunningService) -> Callable[[], None]:
+    """Waits until no environment is busy, be it with its own end or a reset: who comes before gets another one."""
+
+    def wait() -> None:
+        deadline = time.monotonic() + 60
+        while True:
+            with urllib.request.urlopen(f"{service.endpoint_url}/_lambent/environments") as answer:
+                if json.load(answer)["busy"] == 0:
+                    return
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+    return wait

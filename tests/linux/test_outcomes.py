@@ -79,28 +79,32 @@ def test_a_raised_exception_is_the_clients_error_json(function: Function, invoke
     assert "Status:" not in report(response)["rest"]
 
 
-def test_a_timeout_ends_the_invoke_and_resets_the_environment(function: Function, invoke: Invoke) -> None:
+def test_a_timeout_ends_the_invoke_and_resets_the_environment(
+    function: Function, invoke: Invoke, settled: Callable[[], None]
+) -> None:
     name = function(
         "import os, time\nopen('/tmp/kept', 'a').write('x')\n"
         "def handler(event, context):\n"
         "    if event: time.sleep(30)\n"
         "    return [os.path.getsize('/tmp/kept'), context.log_stream_name]\n",
-        Timeout=1,
+        Timeout=3,  # holds the second Init as well
+        MemorySize=1769,
     )
     before, _ = invoke(name)
 
     payload, response = invoke(name, True, LogType="Tail")
+    settled()
     after, again = invoke(name, LogType="Tail")
 
     identity = request_id(response)
     assert payload == {
         "errorType": "Sandbox.Timedout",
-        "errorMessage": f"RequestId: {identity} Error: Task timed out after 1.00 seconds",
+        "errorMessage": f"RequestId: {identity} Error: Task timed out after 3.00 seconds",
     }
     assert response["FunctionError"] == "Unhandled"
-    assert report(response)["duration"] == "1000.00"
+    assert report(response)["duration"] == "3000.00"
     assert report(response)["rest"].strip() == "Status: timeout"
-    assert re.search(rf"Z {identity} Task timed out after 1.00 seconds\n", tail(response))
+    assert re.search(rf"Z {identity} Task timed out after 3.00 seconds\n", tail(response))
     assert before[0] == 1
     assert after == [2, before[1]], "the same environment, initialised again, with its /tmp"
     assert report(again)["init"] is None, "a suppressed init is part of the invoke"

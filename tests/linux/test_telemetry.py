@@ -11,7 +11,6 @@ import json
 import os
 import re
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -154,22 +153,6 @@ def log(client: Any, logs: Any) -> Log:
             time.sleep(0.05)
 
     return read
-
-
-@pytest.fixture
-def settled(service: RunningService) -> Callable[[], None]:
-    """Waits until no environment is busy, be it with its own end."""
-
-    def wait() -> None:
-        deadline = time.monotonic() + 20
-        while True:
-            with urllib.request.urlopen(f"{service.endpoint_url}/_lambent/environments") as answer:
-                if json.load(answer)["busy"] == 0:
-                    return
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-
-    return wait
 
 
 def received(text: str) -> list[Any]:
