@@ -14,6 +14,7 @@ from lambent.frontend.errors import as_api_error
 from lambent.frontend.ids import new_request_id
 from lambent.frontend.invoke_api import Answer, InvokeApi, InvokeCall, StreamedAnswer, invoke_answer
 from lambent.frontend.local_api import LocalApi
+from lambent.frontend.plain_invokes import PlainInvokes
 from lambent.frontend.services import find_service
 from lambent.frontend.stream_answers import send_pieces
 from lambent.http.server import Exchange
@@ -99,6 +100,7 @@ class Gateway:
         self._handlers = handlers
         self._invoke_api = invoke_api
         self._invoking = invoke_api.operations
+        self._plain_invokes = PlainInvokes(services["lambda"])
         self._local_api = local_api
         self._serve_url = serve_url
         self._tasks: set[asyncio.Task[None]] = set()
@@ -115,7 +117,10 @@ class Gateway:
         service = self._services[find_service(request.path, request.headers, request.body)]
         reply = _Reply(exchange, service)
         try:
-            call = self._read(service, request)
+            caller = self._authenticate(service, request)
+            if self._invokes_plainly(service, request, caller, reply):
+                return
+            call = self._read(service, request, caller)
             if call.operation.name == "Invoke" and self._invoke_api.invoke_nowait(
                 _invoke_call(call, reply.request_id), reply
             ):
@@ -130,12 +135,33 @@ class Gateway:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _read(self, service: Service, request: _Request) -> _Call:
+    def _authenticate(self, service: Service, request: _Request) -> Caller:
         caller = self._authenticator.authenticate(
             request.method, request.path, request.query, request.headers, request.body, time.time()
         )
         if caller.service not in (None, service.name):
             raise InvalidSignature(f"Credential should be scoped to correct service: '{service.name}'.")
+        return caller
+
+    def _invokes_plainly(self, service: Service, request: _Request, caller: Caller, reply: _Reply) -> bool:
+        """Whether it was an invoke that says nothing but whom and with what, and one that has begun."""
+        if service.name != "lambda" or len(request.body) > REQUEST_BYTES:
+            return False
+        function = self._plain_invokes.function(
+            request.method, request.path, request.query, request.headers, account=caller.account, region=caller.region
+        )
+        if function is None:
+            return False
+        self._authenticator.authorize(caller, service.name, "Invoke")
+        return self._invoke_api.invoke_plainly_nowait(
+            function,
+            request.body,
+            trace_id=request.headers.get("x-amzn-trace-id"),
+            request_id=reply.request_id,
+            answer=reply,
+        )
+
+    def _read(self, service: Service, request: _Request, caller: Caller) -> _Call:
         operation, labels = service.route(request.method, request.path, request.query, request.headers, request.body)
         if len(request.body) > REQUEST_BYTES:
             raise RequestEntityTooLarge(

@@ -10,8 +10,9 @@ _draw = random.Random(random.SystemRandom().getrandbits(256)).getrandbits
 
 def new_request_id() -> str:
     """A version 4 UUID."""
-    digits = f"{_draw(128):032x}"
-    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{'89ab'[_draw(2)]}{digits[17:20]}-{digits[20:]}"
+    number = _draw(128)
+    digits = f"{number:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{'89ab'[number & 3]}{digits[17:20]}-{digits[20:]}"
 
 
 def new_trace_root() -> str:

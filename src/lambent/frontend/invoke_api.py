@@ -60,7 +60,7 @@ class InvokeCall(Struct, frozen=True, kw_only=True):
                 f"User: arn:aws:iam::{self.account}:root is not authorized to perform: lambda:InvokeFunction on "
                 f"resource: {function} because no resource-based policy allows the lambda:InvokeFunction action"
             )
-        if media_type.startswith(_OTHER_MEDIA):
+        if media_type.startswith(OTHER_MEDIA):
             raise UnsupportedMediaType(f"Unsupported content type: {media_type}; the payload must be JSON")
         return function
 
@@ -85,7 +85,7 @@ class InvokeCall(Struct, frozen=True, kw_only=True):
 
 Operation = Callable[[InvokeCall], Awaitable[Answer | StreamedAnswer]]
 
-_OTHER_MEDIA = ("text/", "image/", "audio/", "video/", "multipart/", "application/xml")
+OTHER_MEDIA = ("text/", "image/", "audio/", "video/", "multipart/", "application/xml")
 _json = msgspec.json.Decoder(msgspec.Raw)
 _SURROGATE = re.compile(rb"(?<!\\)((?:\\\\)*)\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 
@@ -107,6 +107,17 @@ class InvokeApi:
         if call.parameters.get("InvocationType", "RequestResponse") != "RequestResponse":
             return False
         return self._invoker.invoke_nowait(call.request(), answer)
+
+    def invoke_plainly_nowait(
+        self, function: FunctionArn, payload: bytes, *, trace_id: str | None, request_id: str, answer: InvokeAnswer
+    ) -> bool:
+        """As `invoke_nowait`, of a call that says no more than this."""
+        return self._invoker.invoke_nowait(
+            InvokeRequest(
+                request_id=RequestId(request_id), function=function, payload=_payload(payload), trace_id=trace_id
+            ),
+            answer,
+        )
 
     async def invoke(self, call: InvokeCall) -> Answer:
         """Run, queue or dry-run one invocation."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -133,6 +134,7 @@ def root_arn(account: str) -> str:
     return f"arn:aws:iam::{account}:root"
 
 
+@functools.lru_cache(maxsize=1_024)
 def _root(account: str, region: str, access_key_id: str | None, service: str | None) -> Caller:
     """An account's root user, whose id is the account's."""
     return Caller(

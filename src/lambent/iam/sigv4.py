@@ -332,6 +332,7 @@ _UNRESERVED = "-_.~"
 _PLAIN_PATH = re.compile(r"(?:/[A-Za-z0-9\-_~][A-Za-z0-9\-_.~]*)+/?")
 
 
+@functools.lru_cache(maxsize=1_024)
 def _canonical_path(raw_path: str, service: str) -> str:
     """The path as sent; for all but S3 tidied and encoded once more, so that `%3A` becomes `%253A`."""
     if service == "s3":

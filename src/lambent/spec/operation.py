@@ -31,3 +31,5 @@ class Operation:
 
     Timestamps are epoch seconds. The request id is part of the body in the query protocol only.
     """
+    headers: frozenset[str] = frozenset()
+    """Those that `parse` reads."""

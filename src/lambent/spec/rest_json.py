@@ -91,7 +91,7 @@ class RestJson:
 
     def compile(self, name: str) -> Operation:
         model = self._model.operation_model(name)
-        return Operation(name, _compile_parse(model), _compile_serialize(model))
+        return Operation(name, _compile_parse(model), _compile_serialize(model), _header_names(model))
 
     def serialize_error(self, error: ApiError, request_id: str) -> Response:
         form = self._errors.get(_MODELLED_AS.get(error.code, error.code), _FRAMEWORK)
@@ -141,6 +141,11 @@ def _located(shape: Shape, location: str | None) -> Iterable[tuple[str, Shape]]:
     return [
         (name, member) for name, member in shape.members.items() if member.serialization.get("location") == location
     ]
+
+
+def _header_names(model: Model) -> frozenset[str]:
+    members = _located(model.input_shape, "header") if model.input_shape else ()
+    return frozenset(wire_name(name, member).lower() for name, member in members)
 
 
 Read = Callable[[Labels, str, Mapping[str, str], bytes, dict[str, Any]], None]
