@@ -6,6 +6,7 @@ It stands on `_socket`, since `socket` and `http.client` cost more to import tha
 from __future__ import annotations
 
 import _socket
+from functools import lru_cache
 
 _CHUNK_BYTES = 256 * 1024
 _HEAD_BYTES = 16 * 1024
@@ -45,16 +46,12 @@ class Connection:
 
     def read_answer(self) -> tuple[int, dict[str, str], bytes]:
         """The next answer: its status, its headers by lower-case name, its body."""
-        lines = self._take_until(b"\r\n\r\n").decode("utf-8", "replace").split("\r\n")
-        headers = {}
-        for line in lines[1:]:
-            name, _, value = line.partition(":")
-            headers[name.lower()] = value.strip()
+        status, headers = _parse_head(self._take_until(b"\r\n\r\n"))
         if headers.get("transfer-encoding", "").lower() == "chunked":
             body = self._take_chunks()
         else:
             body = self._take(int(headers.get("content-length", 0)))
-        return int(lines[0].split(" ", 2)[1]), headers, body
+        return status, headers, body
 
     def _take_chunks(self) -> bytes:
         chunks = []
@@ -103,3 +100,13 @@ class Connection:
         if size != self._wake_at:
             self._socket.setsockopt(_socket.SOL_SOCKET, _socket.SO_RCVLOWAT, size)
             self._wake_at = size
+
+
+@lru_cache(maxsize=2)  # that an answer was accepted is told in the same words for a second, between two invocations
+def _parse_head(head: bytes) -> tuple[int, dict[str, str]]:
+    status_line, *lines = head.decode("utf-8", "replace").split("\r\n")
+    headers = {}
+    for line in lines:
+        name, _, value = line.partition(":")
+        headers[name.lower()] = value.strip()
+    return int(status_line.split(" ", 2)[1]), headers

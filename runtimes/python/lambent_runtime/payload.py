@@ -20,7 +20,7 @@ def decode_event(body: bytes, content_type: str) -> object:
     if content_type and not content_type.startswith("application/json"):
         return body
     try:
-        return json.loads(body)
+        return json.loads(body.decode())  # the platform lets in nothing but UTF-8
     except Exception as exc:
         raise Fault("Runtime.UnmarshalError", f"Unable to unmarshal input: {exc}") from exc
 
