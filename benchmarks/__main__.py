@@ -19,6 +19,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks import (
+    awss_client,
     capacity,
     floor_fork,
     floor_loop,
@@ -66,7 +67,22 @@ def warm(server: lambent.Target, scale: float) -> list[Row]:
                 **peer,
             }
         )
-    return rows
+    return [*rows, _warm_with_awss_client(server, int(4000 * scale))]
+
+
+def _warm_with_awss_client(server: lambent.Target, count: int) -> Row:
+    what = "warm invoke, AWS's own runtime client"
+    try:
+        awss_client.deploy(server, "hello-awss-client")
+    except peer_rie.Unavailable as exc:
+        return {"what": what, "skipped": str(exc)}
+    measured = server.load("hello-awss-client", connections=1, count=count, warmup=count // 10)
+    return {
+        "what": what,
+        **_latency(measured),
+        "per second": round(measured.per_second),
+        "failures": measured.failures,
+    }
 
 
 def cold(server: lambent.Target, scale: float) -> list[Row]:

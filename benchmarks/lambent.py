@@ -51,7 +51,7 @@ class Target:
     def client(self) -> Any:
         return self.service.client(access_key=self.credential.access_key_id, secret_key=self.credential.secret)
 
-    def deploy(self, name: str, code: str | Mapping[str, str], **parameters: Any) -> None:
+    def deploy(self, name: str, code: str | bytes | Mapping[str, str], **parameters: Any) -> None:
         deploy(self.client, name, code, **parameters)
 
     @property
