@@ -8,12 +8,13 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 _CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "lambent-tests"
+_GET_S = 300
 _POM = """<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>
 <groupId>lambent</groupId><artifactId>server-for-tests</artifactId><version>1</version>
 <dependencies><dependency>
@@ -82,48 +83,50 @@ def program(name: str) -> str:
 
 
 def jars(artifact: str) -> Path:
-    """The directory with `group:name:version` and all that it needs.
-
-    Raises:
-        Absent: it is not in the cache, and cannot be got.
-    """
+    """The directory with `group:name:version` and all that it needs. Raises Absent."""
     group, name, version = artifact.split(":")
-    cache = _CACHE / f"{name}-{version}"
-    if (found := cache / "jars").is_dir():
-        return found
-    maven = program("mvn")
-    cache.mkdir(parents=True, exist_ok=True)
-    (cache / "pom.xml").write_text(_POM.format(group, name, version))
-    target = cache / f"jars.{os.getpid()}"
-    command = [maven, "-q", "-B", "dependency:copy-dependencies", f"-DoutputDirectory={target}"]
-    done = subprocess.run(command, cwd=cache, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=300)
-    if done.returncode:
-        shutil.rmtree(target, ignore_errors=True)
-        raise Absent(f"mvn could not get {name}: {done.stdout[-300:]}")
-    target.rename(found)
-    return found
+
+    def get(target: Path) -> None:
+        target.mkdir()
+        (target / "pom.xml").write_text(_POM.format(group, name, version))
+        copy = ["dependency:copy-dependencies", f"-DoutputDirectory={target}/jars"]
+        _run([program("mvn"), "-q", "-B", "-f", str(target / "pom.xml"), *copy])
+
+    return _kept(f"{name}-{version}", get) / "jars"
 
 
 def node_package(name: str, version: str) -> Path:
-    """The directory of a package of npm's.
+    """The directory of a package of npm's. Raises Absent."""
 
-    Raises:
-        Absent: it is not in the cache, and cannot be got.
-    """
-    cache = _CACHE / f"{name}-{version}"
-    if not cache.is_dir():
-        npm = program("npm")
+    def get(target: Path) -> None:
+        options = ["--prefix", str(target), "--ignore-scripts", "--no-audit", "--no-fund"]
+        _run([program("npm"), "install", *options, f"{name}@{version}"])
+
+    return _kept(f"{name}-{version}", get) / "node_modules" / name
+
+
+def _kept(name: str, get: Callable[[Path], None]) -> Path:
+    """The directory of that name in the cache, as `get` has made it, now or in an earlier run."""
+    directory = _CACHE / name
+    if not directory.is_dir():
         _CACHE.mkdir(parents=True, exist_ok=True)
-        target = _CACHE / f"{cache.name}.{os.getpid()}"
-        command = [npm, "install", "--prefix", str(target), "--ignore-scripts", "--no-audit", "--no-fund"]
-        done = subprocess.run(
-            [*command, f"{name}@{version}"], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=300
-        )
-        if done.returncode:
+        target = _CACHE / f"{name}.{os.getpid()}"
+        try:
+            get(target)
+            if not directory.is_dir():  # another run may have been quicker
+                target.rename(directory)
+        finally:
             shutil.rmtree(target, ignore_errors=True)
-            raise Absent(f"npm could not get {name}: {done.stderr[-300:]}")
-        target.rename(cache)
-    return cache / "node_modules" / name
+    return directory
+
+
+def _run(command: Sequence[str]) -> None:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=_GET_S)
+    except subprocess.TimeoutExpired as error:
+        raise Absent(f"{command[0]} took longer than {_GET_S} s") from error
+    if done.returncode:
+        raise Absent(f"{command[0]} could not get it: {(done.stdout + done.stderr)[-300:]}")
 
 
 def free_ports(count: int) -> list[int]:
