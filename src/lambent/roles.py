@@ -28,7 +28,7 @@ from lambent.adapters.sqlite.log_store import SqliteLogStore
 from lambent.adapters.sqlite.store import SqliteStore
 from lambent.config import ANY_SERVICE, Auth, Egress, KeepAlive, ServeOptions
 from lambent.control import Control
-from lambent.control.provisioned import AllocationOf
+from lambent.control.provisioned import AllocationOf, provisioned_sum
 from lambent.frontend.events_api import EventsApi
 from lambent.frontend.function_urls import FunctionUrls
 from lambent.frontend.gateway import Authenticator, Gateway
@@ -206,7 +206,7 @@ class Host:
             function: FunctionArn, record: FunctionRecord | None, keep: frozenset[str] | None, provisions: Provisions
         ) -> None:
             manager.reserve(function, record.reserved_concurrency if record else None)
-            manager.provision(function, provisions)
+            manager.provision(function, provisions, set_aside=provisioned_sum(record) if record else 0)
             if keep is not None:
                 manager.retire(function, keep=keep)
             worker.retain_snapshots(function, tuple(map(str, record.versions)) if record else ())

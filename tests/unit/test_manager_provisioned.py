@@ -24,7 +24,7 @@ OTHER = Target(version=replace(VERSION, version="2"), pool_key="f2")
 
 
 def provision(manager: LocalManager, count: int, target: Target = TARGET) -> None:
-    manager.provision(FUNCTION, {"live": [(target, count)]})
+    manager.provision(FUNCTION, {"live": [(target, count)]}, set_aside=count)
 
 
 def ready(worker: NotedWorker, *numbers: int) -> None:
@@ -110,6 +110,20 @@ async def test_an_invoke_that_spilled_over_gives_its_concurrency_back_when_a_pro
     with pytest.raises(TooManyRequests):
         fourth.result()
     await given_up([second, third])
+
+
+async def test_an_alias_that_moves_has_its_concurrency_once_and_its_environments_twice() -> None:
+    worker = NotedWorker()
+    manager = make_manager(worker, concurrency=3)
+    manager.provision(FUNCTION, {"live": [(TARGET, 2)], "2": [(OTHER, 2)]}, set_aside=2)
+
+    assert worker.provisioned == ["e0", "e1", "e2", "e3"]
+    ready(worker, 0, 1)
+    tasks = await invoking(manager, worker, 4)
+    assert [task.done() for task in tasks] == [False, False, False, True]
+    with pytest.raises(TooManyRequests):
+        tasks[3].result()
+    await given_up(tasks[:3])
 
 
 async def test_with_all_of_a_reservation_provisioned_what_goes_beyond_is_throttled() -> None:
@@ -220,7 +234,7 @@ async def test_what_is_no_longer_provisioned_goes_when_it_is_done_and_its_concur
     ready(worker, 0, 1)
     (task,) = await invoking(manager, worker)
 
-    manager.provision(FUNCTION, {})
+    manager.provision(FUNCTION, {}, set_aside=0)
 
     assert worker.stopped == ["e0"]
     worker.answer(1)

@@ -151,7 +151,9 @@ class LocalManager:
                     self._stop(environment_id)
                 self._forget_if_empty(key, pool)
 
-    def provision(self, function: FunctionArn, wanted: Mapping[str, Sequence[tuple[Target, int]]]) -> None:
+    def provision(
+        self, function: FunctionArn, wanted: Mapping[str, Sequence[tuple[Target, int]]], *, set_aside: int
+    ) -> None:
         if not wanted and function not in self._provisions:
             return
         self._provisions[function] = wanted
@@ -161,7 +163,7 @@ class LocalManager:
         for target, count in (share for shares in wanted.values() for share in shares):
             counts[target.pool_key] += count
             self._pool(target)
-        self._counter.provision(function, counts.total())
+        self._counter.provision(function, set_aside)
         for key, pool in list(self._pools.items()):
             if pool.version.arn == function:
                 pool.provision.requested = counts[key]

@@ -53,8 +53,13 @@ class Manager(Protocol):
         """Note the reserved concurrency of an unqualified function; None for none."""
         ...
 
-    def provision(self, function: FunctionArn, wanted: Mapping[str, Sequence[tuple[Target, int]]]) -> None:
-        """Note what an unqualified function is to have initialised ahead: by qualifier, how many of which targets."""
+    def provision(
+        self, function: FunctionArn, wanted: Mapping[str, Sequence[tuple[Target, int]]], *, set_aside: int
+    ) -> None:
+        """Note what an unqualified function is to have initialised ahead: by qualifier, how many of which targets.
+
+        `set_aside` is how much concurrency they have: less than there are environments while an alias moves.
+        """
         ...
 
     def allocation(self, function: FunctionArn) -> Allocation:
