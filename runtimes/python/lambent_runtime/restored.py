@@ -38,8 +38,7 @@ class Restored:
             self._name = comm.read().rstrip("\n").encode()
 
     def become(self) -> None:
-        """Returns in the runtime."""
-        self._open_output()
+        """Returns in the runtime, once somebody wants it."""
         pid = os.fork()
         if pid != 0:
             self._reap_until(pid)
@@ -49,8 +48,10 @@ class Restored:
         part_descriptors(self._libc)
         self._part_memory()
         _renew_randomness()
+        self._open_output()
 
     def _open_output(self) -> None:
+        """Returns when there is somebody who reads it, which may be long after the fork."""
         output = os.open(_OUTPUT, os.O_WRONLY)
         os.unlink(_OUTPUT)
         for descriptor in (1, 2):

@@ -19,7 +19,11 @@ from lambent.worker.sandbox.inner_wire import Walls
 from lambent.worker.sandbox.walls import StepFailed, open_proc, step
 
 OUTPUT_NAME = ".lambent-output"
-"""A pipe in /tmp that a child opens, and removes, before anything else."""
+"""A pipe in /tmp that a child opens, and removes, before it runs anything of the function's.
+
+It waits there until somebody reads, which is when it is wanted.
+"""
+_PIPE_MODE = 0o200
 _COPY_BYTES = 1024 * 1024
 
 
@@ -76,7 +80,8 @@ def _be_furnisher(namespaces: Mapping[str, int], mounts: Mapping[str, int], wall
                     kernel.bind(mount.sources[0], mount.target)
         with step("fill /tmp"):
             own = os.open("/tmp", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            os.mkfifo(OUTPUT_NAME, 0o600, dir_fd=own)
+            os.mkfifo(OUTPUT_NAME, _PIPE_MODE, dir_fd=own)
+            os.chown(OUTPUT_NAME, walls.uid, walls.uid, dir_fd=own)
             _copy_contents(left_behind, own, walls.uid)
         said = b"done"
     except (OSError, StepFailed) as exc:

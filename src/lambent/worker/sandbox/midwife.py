@@ -29,7 +29,6 @@ from lambent.worker.sandbox.walls import StepFailed, step
 
 _REST_TIMEOUT_S = 10.0
 """How long a template may take to come to rest, and to bear a child."""
-_PIPE_MODE = 0o200
 _WALLS = (
     kernel.CLONE_PARENT  # PID 1 of the template's sandbox waits for it, and tells how it ends
     | kernel.CLONE_NEWUSER
@@ -160,11 +159,11 @@ def _deliver(control: _socket.socket, template: Tracee, order: Order, home: Home
         child = template.fork(_WALLS)
     try:
         pids = _wall_in(child, order, home)
-        output = _open_output(child, order.walls.uid)
-        with step("open network namespace"):
+        with step("find network namespace and output"):
             network = os.open(f"/proc/{child.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-        inner_wire.send(control, "Born", [network, *output], pid=child.pid, pid_beside_template=pids[-2])
-        for descriptor in (network, *output):
+            output = os.open(f"/proc/{child.pid}/root/tmp/{OUTPUT_NAME}", os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+        inner_wire.send(control, "Born", [network, output], pid=child.pid, pid_beside_template=pids[-2])
+        for descriptor in (network, output):
             os.close(descriptor)
         packet, _ = inner_wire.receive(control)
         if packet != GO:
@@ -227,20 +226,6 @@ def _require_walled_in(pid: int, uid: int) -> Sequence[int]:
         if status[name].strip() != value:
             raise StepFailed("look at the walls", OSError(f"{name} is {status[name]}, not {value}"))
     return [int(one) for one in status["NSpid"].split()]
-
-
-def _open_output(child: Tracee, uid: int) -> tuple[int, int]:
-    """Both ends of the pipe that is to be its output: it finds its own by name, for no descriptor can be given to it.
-
-    Ours to write to keeps the pipe from ending with the first process.
-    """
-    with step("make output pipe"):
-        path = f"/proc/{child.pid}/root/tmp/{OUTPUT_NAME}"
-        read_end = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-        write_end = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        os.fchmod(write_end, _PIPE_MODE)
-        os.fchown(write_end, uid, uid)
-        return read_end, write_end
 
 
 def _write(path: str, text: str) -> None:

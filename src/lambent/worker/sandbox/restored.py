@@ -48,18 +48,28 @@ class RestoredSlot(WalledSlot):
             os.close(descriptor)
         self._mounts.clear()
 
-    def receive(self, pid: int, network_namespace: int, output: int, output_end: int) -> None:
-        """Take in a child that is walled in and waits. The descriptors are the slot's from now on."""
+    def receive(self, pid: int, network_namespace: int, output: int) -> None:
+        """Take in a child that is walled in. The descriptors are the slot's from now on; `output` is a path."""
         self._close_mounts()  # they are in their places
-        self._network_namespace = network_namespace
-        self._to_hand_over["output"], self._output_fd = output, output_end
-        self._undo += (partial(os.close, network_namespace), partial(os.close, output_end))
-        self._widen_pipe()
+        self._network_namespace, self._output_path = network_namespace, output
+        self._undo += (partial(os.close, network_namespace), partial(os.close, output))
         with step("hold the process"):
             self._pid_fd = os.pidfd_open(pid)
         with step("listen inside"), inside(network_namespace):
             self._listen_inside()
         self._attach()
+
+    def let_on(self) -> None:
+        """Read its output, for which it waits before it does anything of the function's.
+
+        Ours to write to keeps the pipe from ending with the first process.
+        """
+        with step("open output pipe"):
+            path = f"/proc/self/fd/{self._output_path}"
+            self._to_hand_over["output"] = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            self._output_fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        self._undo.append(partial(os.close, self._output_fd))
+        self._widen_pipe()
 
     @property
     def is_running(self) -> bool:

@@ -34,29 +34,35 @@ _SHAPE = Shape(zygote=None, ephemeral_storage_mib=EPHEMERAL_STORAGE_MIB_MINIMUM,
 _INDEXES_KEPT = 256
 """Places that are never taken by sandboxes that nobody wants yet."""
 _RUNTIME = "runtime"
-_PREFIX = "restored:"
-"""How PID 1 of a template's sandbox calls a child that it waits for; the rest is the id of the child's sandbox."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Restored:
     """A sandbox made from a template, or being made."""
 
     slot: RestoredSlot
-    plan: SandboxPlan
     template: RestoringTemplate
+    plan: SandboxPlan | None = None
+    """None: nobody wants it yet."""
     is_ending: bool = False
 
     @property
     def sandbox_id(self) -> str:
+        assert self.plan is not None
         return self.plan.sandbox_id
+
+    @property
+    def name(self) -> str:
+        """What PID 1 of its template's sandbox, which waits for its end, calls it."""
+        return f"restored:{self.slot.index}"
 
 
 @dataclass(slots=True)
 class RestoringTemplate:
-    """A template with the slot it lives in."""
+    """A template with the slot it lives in, and what it was made of."""
 
     slot: Slot
+    plan: SandboxPlan
     midwife: Template[Restored]
 
 
@@ -76,10 +82,11 @@ class Restores:
         self._free = free
         self._chores = chores
         self._templates: dict[str, RestoringTemplate] = {}
-        self._demand = Demand(spares_maximum)
-        self._spares: list[RestoredSlot] = []
-        """Without a process yet: that comes from a template."""
+        self._demand: Demand[str] = Demand(spares_maximum)
+        """By id of the template's sandbox."""
+        self._all: set[Restored] = set()
         self._sandboxes: dict[str, Restored] = {}
+        """Those that somebody wants."""
 
     def __contains__(self, sandbox_id: str) -> bool:
         return sandbox_id in self._sandboxes
@@ -94,15 +101,14 @@ class Restores:
 
     def give_back_all(self) -> None:
         """Once nothing of theirs runs any more."""
-        for restored in self._sandboxes.values():
+        for restored in self._all:
             restored.slot.ended()
             restored.slot.close()
-        for slot in self._spares:
-            slot.close()
 
     # Templates --------------------------------------------------------------------------------------------------------
 
-    def make_template(self, sandbox_id: str, slot: Slot) -> None:
+    def make_template(self, plan: SandboxPlan, slot: Slot) -> None:
+        sandbox_id = plan.sandbox_id
         isolation, generation = self._host.isolation, slot.generation
         assert generation is not None
         if isolation is None or isolation.uid_base is None or sandbox_id in self._templates:
@@ -110,7 +116,7 @@ class Restores:
             return
         home = Home(pid_namespace=isolation.own_pid_namespace, last_capability=isolation.ground.last_capability)
         made: Template[Restored] = templates.start(sandbox_id, generation.pid, home)
-        self._templates[sandbox_id] = RestoringTemplate(slot, made)
+        self._templates[sandbox_id] = RestoringTemplate(slot, plan, made)
         self._selector.register(made.control, selectors.EVENT_READ, self._templates[sandbox_id])
 
     def hear(self, template: RestoringTemplate) -> None:
@@ -137,7 +143,7 @@ class Restores:
         if not template.midwife.is_announced:
             template.midwife.is_announced = True
             self._tell(wire.TemplateReady(sandbox_id=template.midwife.sandbox_id))
-            self._demand.took(_SHAPE, now_s=time.monotonic())
+            self._demand.took(template.midwife.sandbox_id, now_s=time.monotonic())
         self._bear_next(template)
 
     def _bear_next(self, template: RestoringTemplate) -> None:
@@ -145,7 +151,7 @@ class Restores:
         while mother.is_resting and mother.waiting:
             restored = mother.waiting.popleft()
             try:
-                packet, descriptors = midwife.write_order(restored.slot.order(restored.plan))
+                packet, descriptors = midwife.write_order(restored.slot.order(template.plan))
                 socket.send_fds(mother.control, [packet], descriptors)
             except (StepFailed, OSError) as exc:
                 self._fail(restored, *_step_and_error(exc))
@@ -157,8 +163,7 @@ class Restores:
         assert restored is not None
         assert template.slot.generation is not None
         try:
-            network, output, output_end = descriptors
-            restored.slot.receive(born.pid, network, output, output_end)
+            restored.slot.receive(born.pid, *descriptors)
         except (StepFailed, PlatformError) as exc:
             template.midwife.answer(b"no")
             restored.slot.ended()
@@ -168,23 +173,39 @@ class Restores:
             template.midwife.answer(b"no")
             self._gone(restored)
             return
-        template.midwife.children.add(restored.sandbox_id)
-        name = _PREFIX + restored.sandbox_id
+        template.midwife.children[restored.name] = restored
         with suppress(OSError):  # dead, but not yet reaped: then all its children are
-            wire.send(template.slot.generation.control, wire.Adopt(pid=born.pid_beside_template, name=name))
-        restored.slot.hand_over(self._server, restored.sandbox_id)
+            wire.send(template.slot.generation.control, wire.Adopt(pid=born.pid_beside_template, name=restored.name))
         template.midwife.answer(midwife.GO)
+        if restored.plan is not None:
+            self._assign(restored)
+
+    def _assign(self, restored: Restored) -> None:
+        """Somebody wants it, and it is there."""
+        try:
+            restored.slot.let_on()
+        except StepFailed as exc:
+            self._give_up(restored, exc.step, str(exc.error))
+            self._destroy(restored)
+        else:
+            restored.slot.hand_over(self._server, restored.sandbox_id)
 
     def _stillborn(self, template: RestoringTemplate, failed: Failed) -> None:
         restored, template.midwife.bearing = template.midwife.bearing, None
-        if restored is not None:
-            self._fail(restored, failed.step, failed.error)
+        if restored is None:
+            return
+        if restored.plan is None:
+            log.warning("sandbox.spare_not_made", extra={"reason": f"{failed.step}: {failed.error}"})
+            self._demand.forget(template.midwife.sandbox_id)  # or it would be tried again at once
+        self._fail(restored, failed.step, failed.error)
 
     def reaped(self, pid: int) -> bool:
         """Whether a child of sandboxd that has ended was a midwife; then its template ends as well."""
         template = next((one for one in self._templates.values() if one.midwife.midwife_pid == pid), None)
         if template is not None:
             log.info("template.ended", extra={"sandbox_id": template.midwife.sandbox_id})
+            template.midwife.is_resting = False
+            template.midwife.spares.clear()  # they are about to end with it
             template.slot.kill()
         return template is not None
 
@@ -198,8 +219,9 @@ class Restores:
         if mother.control in self._selector.get_map():
             self._selector.unregister(mother.control)
         mother.control.close()
-        for child in list(mother.children):
-            self._end(self._sandboxes[child], wire.ExitStatus(signal=9))
+        self._demand.forget(sandbox_id)
+        for child in list(mother.children.values()):
+            self._end(child, wire.ExitStatus(signal=9))
         unborn = [*mother.waiting, *([mother.bearing] if mother.bearing is not None else [])]
         for restored in unborn:
             self._fail(restored, "fork from the template", "it has ended")
@@ -207,7 +229,7 @@ class Restores:
     # Sandboxes --------------------------------------------------------------------------------------------------------
 
     def create(self, plan: SandboxPlan) -> None:
-        """Make a sandbox of a template as soon as that stands before a fork.
+        """Make a sandbox of a template, or take one that was made ahead or soon will be.
 
         Raises:
             StepFailed, PlatformError: nothing is left of it.
@@ -215,52 +237,68 @@ class Restores:
         template = self._templates.get(plan.template or "")
         if template is None:
             raise PlatformError("its template has ended")
-        slot = self._spares.pop() if self._spares else self._make_now()
-        self._demand.took(_SHAPE, now_s=time.monotonic())
-        restored = self._sandboxes[plan.sandbox_id] = Restored(slot, plan, template)
-        template.midwife.waiting.append(restored)
-        self._bear_next(template)
+        mother = template.midwife
+        self._demand.took(mother.sandbox_id, now_s=time.monotonic())
+        is_there = bool(mother.spares)
+        restored = mother.spares.popleft() if is_there else self._make_now(template)
+        restored.plan = plan
+        self._sandboxes[plan.sandbox_id] = restored
+        if not is_there:
+            self._queue(restored)
+        elif restored.slot.is_running:
+            self._assign(restored)
 
-    def _make_now(self) -> RestoredSlot:
-        making = self._making()
+    def _make_now(self, template: RestoringTemplate) -> Restored:
+        making = self._making(template)
         while True:
             try:
                 next(making)
             except StopIteration as made:
-                slot: RestoredSlot = made.value
-                return slot
+                restored: Restored = made.value
+                return restored
 
-    def _making(self) -> Generator[None, None, RestoredSlot]:
+    def _making(self, template: RestoringTemplate) -> Generator[None, None, Restored]:
         if not self._free:
             raise PlatformError("all sandboxes of this server are in use")
         slot = RestoredSlot(self._host, _SHAPE, self._free.popleft())
         try:
             yield from slot.make(self._host)
+            if template.midwife.sandbox_id not in self._templates:
+                raise PlatformError("its template has ended")
         except BaseException:
             slot.close()
             self._free.append(slot.index)
             raise
-        return slot
+        restored = Restored(slot, template)
+        self._all.add(restored)
+        return restored
 
-    # Slots made ahead -------------------------------------------------------------------------------------------------
+    def _queue(self, restored: Restored) -> None:
+        restored.template.midwife.waiting.append(restored)
+        self._bear_next(restored.template)
+
+    # Made ahead -------------------------------------------------------------------------------------------------------
 
     @property
     def has_spares(self) -> bool:
-        return bool(self._spares)
+        return any(template.midwife.spares for template in self._templates.values())
 
     def stocking(self) -> Generator[None]:
         """Make what is wanted and not there, let go of what is there and no longer wanted."""
-        wanted = self._demand.wanted(now_s=time.monotonic()).get(_SHAPE, 0)
-        while len(self._spares) > wanted:
-            slot = self._spares.pop()
-            yield from slot.closing()
-            self._free.append(slot.index)
-        while len(self._spares) < wanted and len(self._free) > _INDEXES_KEPT:
-            try:
-                self._spares.append((yield from self._making()))
-            except (StepFailed, PlatformError) as exc:
-                log.warning("sandbox.spare_not_made", extra={"reason": str(exc)})
-                return
+        wanted = self._demand.wanted(now_s=time.monotonic())
+        for template in list(self._templates.values()):
+            spares = template.midwife.spares
+            count = wanted.get(template.midwife.sandbox_id, 0)
+            while len(spares) > count:
+                self._destroy(spares.popleft())
+            while len(spares) < count and len(self._free) > _INDEXES_KEPT:
+                try:
+                    restored = yield from self._making(template)
+                except (StepFailed, PlatformError) as exc:
+                    log.warning("sandbox.spare_not_made", extra={"reason": str(exc)})
+                    break
+                spares.append(restored)
+                self._queue(restored)
 
     def obey(self, request: wire.Request) -> None:
         """What can be asked of a sandbox that is ours."""
@@ -296,26 +334,36 @@ class Restores:
     def told_of_end(self, template_id: str, name: str, status: wire.ExitStatus) -> bool:
         """PID 1 of some sandbox tells of an end: whether it was that of a child of this very template."""
         template = self._templates.get(template_id)
-        child = name.removeprefix(_PREFIX)
-        if template is None or child == name or child not in template.midwife.children:
+        if template is None or name not in template.midwife.children:
             return False
-        self._end(self._sandboxes[child], _of_runtime(status))
+        self._end(template.midwife.children[name], _of_runtime(status))
         return True
 
     def _end(self, restored: Restored, status: wire.ExitStatus) -> None:
-        restored.template.midwife.children.discard(restored.sandbox_id)
+        del restored.template.midwife.children[restored.name]
         restored.slot.ended()
+        if restored.plan is None:
+            self._gone(restored)
+            return
         self._tell(wire.Exited(sandbox_id=restored.sandbox_id, name=_RUNTIME, status=status))
         self._tell(wire.Died(sandbox_id=restored.sandbox_id))
         if restored.is_ending:
             self._gone(restored)
 
     def _fail(self, restored: Restored, at: str, error: str) -> None:
-        if not restored.is_ending:
-            self._tell(wire.Failed(sandbox_id=restored.sandbox_id, step=at, error=error))
+        if restored.plan is not None and not restored.is_ending:
+            self._give_up(restored, at, error)
         self._gone(restored)
 
+    def _give_up(self, restored: Restored, at: str, error: str) -> None:
+        """Whoever wanted it may want another one at once, by the same id."""
+        self._tell(wire.Failed(sandbox_id=restored.sandbox_id, step=at, error=error))
+        del self._sandboxes[restored.sandbox_id]
+        restored.plan = None
+
     def _gone(self, restored: Restored) -> None:
+        with suppress(ValueError):
+            restored.template.midwife.spares.remove(restored)
         self._chores.append(self._releasing(restored))
 
     def _releasing(self, restored: Restored) -> Generator[None]:
@@ -324,8 +372,10 @@ class Restores:
         finally:
             restored.slot.close()
             self._free.append(restored.slot.index)
-            self._sandboxes.pop(restored.sandbox_id, None)
-        if restored.is_ending:
+            self._all.discard(restored)
+            if restored.plan is not None:
+                self._sandboxes.pop(restored.sandbox_id, None)
+        if restored.plan is not None and restored.is_ending:
             self._tell(wire.Destroyed(sandbox_id=restored.sandbox_id))
 
     def _tell(self, report: wire.Report) -> None:

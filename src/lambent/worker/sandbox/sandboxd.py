@@ -82,7 +82,7 @@ class Sandboxd:
         self._slots: dict[str, _Held] = {}
         self._by_pid: dict[int, _Held] = {}
         self._free = deque(range(SANDBOXES_MAXIMUM))
-        self._demand = Demand(orders.spares_maximum if host.isolation else 0)
+        self._demand: Demand[Shape] = Demand(orders.spares_maximum if host.isolation else 0)
         self._spares: dict[Shape, list[_Held]] = {}
         """Those that stand ready."""
         self._coming: list[_Held] = []
@@ -185,8 +185,8 @@ class Sandboxd:
                     wire.send(held.slot.generation.control, request)
             case wire.OpenSocket() if held is not None:
                 self._open_socket(held)
-            case wire.MakeTemplate() if held is not None and held.slot.generation is not None:
-                self._restores.make_template(held.sandbox_id, held.slot)
+            case wire.MakeTemplate() if held is not None and held.plan is not None and held.slot.generation is not None:
+                self._restores.make_template(held.plan, held.slot)
             case _:
                 pass  # it has ended in the meantime, and the server is about to read so
 

@@ -29,7 +29,7 @@ class Resting(msgspec.Struct, frozen=True, tag=True):
 
 
 class Born(msgspec.Struct, frozen=True, tag=True):
-    """A child is walled in, and waits for word. With descriptors: network namespace, both ends of its output."""
+    """A child is walled in, and waits for word. With descriptors: network namespace, the path of its output."""
 
     pid: int
     pid_beside_template: int
@@ -54,16 +54,21 @@ class Template(Generic[Waiting]):
         self.control = control
         self.waiting: deque[Waiting] = deque()
         self.bearing: Waiting | None = None
-        self.children: set[str] = set()
-        """Ids of the sandboxes that were forked from it and have not ended."""
+        self.spares: deque[Waiting] = deque()
+        """Forked, or about to be, before anybody wants them; the oldest first."""
+        self.children: dict[str, Waiting] = {}
+        """Those that were forked from it and have not ended, by what PID 1 of its sandbox calls them."""
         self.is_resting = False
         self.is_announced = False
 
     def hear(self) -> tuple[Watching | Resting | Born | Failed, list[int]] | None:
         """One message of the midwife, with its descriptors; None: it has ended."""
-        packet, descriptors, _, _ = socket.recv_fds(
-            self.control, PACKET_BYTES, _DESCRIPTORS_MAXIMUM, socket.MSG_CMSG_CLOEXEC
-        )
+        try:
+            packet, descriptors, _, _ = socket.recv_fds(
+                self.control, PACKET_BYTES, _DESCRIPTORS_MAXIMUM, socket.MSG_CMSG_CLOEXEC
+            )
+        except ConnectionResetError:  # it has not read its last order
+            return None
         return (_decode(packet), descriptors) if packet else None
 
     def answer(self, word: bytes) -> None:
