@@ -33,10 +33,8 @@ def is_json() -> bool:
     return os.environ.get("AWS_LAMBDA_LOG_FORMAT", "").upper() == "JSON"
 
 
-def open_output() -> None:
-    """Make standard output and error ready for a function, and `logging` as soon as the function imports it."""
-    sys.stdout.reconfigure(encoding="utf-8", line_buffering=True)  # type: ignore[union-attr]
-    sys.stderr.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)  # type: ignore[union-attr]
+def await_logging() -> None:
+    """Make `logging` ready, as soon as the function imports it."""
     if "logging" in sys.modules:
         _configure_logging()
     else:

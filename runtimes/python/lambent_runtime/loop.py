@@ -10,7 +10,7 @@ from lambent_runtime import log, payload
 from lambent_runtime.client import Invocation, RuntimeClient
 from lambent_runtime.connection import ConnectionLost
 from lambent_runtime.context import LambdaContext, environment_facts
-from lambent_runtime.handler import StreamingCall, arrange_path, load_handler
+from lambent_runtime.handler import StreamingCall, load_handler
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,9 +26,9 @@ _STREAMED = (types.GeneratorType, types.AsyncGeneratorType, StreamingCall)
 def main() -> NoReturn:
     """Be the runtime of this process, as its environment variables say. Does not return."""
     try:
-        _offer_exit()
-        arrange_path(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-        log.open_output()
+        import lambent_runtime.prologue  # noqa: F401 - imported for what it does, unless a zygote has done it
+
+        log.await_logging()
         client = RuntimeClient(os.environ["AWS_LAMBDA_RUNTIME_API"])
         handler = _load_or_exit(client)
         if os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start":
@@ -112,10 +112,3 @@ def _set_trace_id(trace_id: str | None) -> None:
         os.environ._data[os.environ.encodekey(_TRACE_ID)] = os.environ.encodevalue(trace_id)  # type: ignore[attr-defined]
     else:
         os.environ.pop(_TRACE_ID, None)
-
-
-def _offer_exit() -> None:
-    """Give functions `exit` and `quit`, which `-S` (no packages of the host in sight) leaves out."""
-    import site
-
-    site.setquit()

@@ -19,6 +19,7 @@ _READ_AT_START = ("PYTHON", "LD_", "LC_", "LANG", "MALLOC_", "GLIBC_", "LOCPATH"
 """How variables begin that the loader, libc, the interpreter or a preloaded library reads once and for all."""
 
 _CLIENT = ("lambent_runtime.loop", "site")
+_PROLOGUE = "lambent_runtime.prologue"
 _SDK = (
     *("boto3", "boto3.dynamodb.transform", "boto3.ec2.createtags", "boto3.s3.inject", "boto3.s3.transfer"),
     *("botocore.client", "botocore.httpsession", "botocore.retries.standard", "botocore.session", "botocore.signers"),
@@ -54,6 +55,7 @@ def zygote_plans(interpreters: Iterable[Interpreter], runtime_dir: Path) -> tupl
             runtime_dir=str(runtime_dir),
             language_dir=str(interpreter.language_dir) if interpreter.language_dir else None,
             preloads=_CLIENT + preloads,
+            prologue=_PROLOGUE,
         )
         for interpreter in preferred.values()
         for suffix, preloads in (("", ()), (_WITH_SDK, _SDK))

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from typing import Any  # what JSON holds
 
 FIRST_TO_DIE, SECOND_TO_DIE = b"1000", b"500"
-_HANDLED = tuple(int(signum) for signum in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP))
+HANDLED = tuple(int(one) for one in (signal.SIGCHLD, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP))
 _STRANGERS_KEPT = 16
 TOLD = 3
 """Where a child that waits is told what it is: a Process, as JSON, to the end."""
@@ -80,7 +80,7 @@ def _take_signals() -> None:
     Nor may what a server started in the background ignores: the processes of functions would ignore it, too.
     """
     _signal.set_wakeup_fd(-1)
-    for signum in _HANDLED:
+    for signum in HANDLED:
         _signal.signal(signum, _signal.SIG_DFL)
 
 

@@ -68,6 +68,8 @@ class ZygotePlan:
     language_dir: str | None = None
     preloads: tuple[str, ...]
     """Modules."""
+    prologue: str
+    """A module imported last, which does what every runtime begins with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

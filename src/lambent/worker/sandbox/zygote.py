@@ -9,11 +9,11 @@ The process that `serve` returns in is a runtime: it stands where the interprete
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]
 import gc
 import importlib
 import json
 import os
-import signal
 import sys
 import time
 from base64 import b64decode
@@ -48,6 +48,7 @@ def serve(path: list[str]) -> None:
         os.write(inner_wire.COMPLAINTS, f"zygote {orders['name']}: {exc!r}\n".encode())
         raise
     sys.path[:] = path
+    importlib.import_module(orders["prologue"])
     _forget_ourselves()
     modules = sorted({name.partition(".")[0] for name in sys.modules})
     init.set_resource_limits(orders["resource_limits"])
@@ -57,7 +58,7 @@ def serve(path: list[str]) -> None:
     gc.disable()  # until one of them is a runtime
     inner_wire.send(control, "ZygoteReady", name=orders["name"], modules=modules)
     _become_runtime(bear(control, ground, builder, is_client=True), name)
-    _become_the_functions(added)
+    _become_the_functions(started_with, added)
 
 
 def _preload(modules: list[str]) -> None:
@@ -114,10 +115,10 @@ def bear(control: socket, ground: Ground, builder: Builder, *, is_client: bool) 
 def _become_runtime(forked: init.Forked, name: str) -> None:
     """Everything that a program finds fresh when it is executed, whatever function it is for."""
     os.setsid()
-    signal.set_wakeup_fd(-1)
-    for signum in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(signum, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    _signal.set_wakeup_fd(-1)
+    for signum in init.HANDLED:
+        _signal.signal(signum, _signal.SIG_DFL)
+    _signal.signal(_signal.SIGINT, _signal.default_int_handler)
     null = os.open("/dev/null", os.O_RDONLY)
     for ours, theirs in ((null, 0), (forked.output_fd, 1), (forked.output_fd, 2), (forked.told, init.TOLD)):
         os.dup2(ours, theirs)
@@ -129,11 +130,11 @@ def _become_runtime(forked: init.Forked, name: str) -> None:
         sys.modules["_ssl"].RAND_add(os.urandom(48), 48.0)
 
 
-def _become_the_functions(added: dict[str, str]) -> None:
+def _become_the_functions(started_with: dict[str, str], added: dict[str, str]) -> None:
     """Wait until it is told whose this runtime is."""
     process = _wait_to_be_told()
     gc.enable()
-    _replace_variables({**process.env, **added})
+    _replace_variables(started_with, {**process.env, **added})
     os.chdir(process.cwd)
 
 
@@ -150,13 +151,12 @@ def _wait_to_be_told() -> Process:
     return Process(*json.loads(packet))
 
 
-def _replace_variables(variables: dict[str, str]) -> None:
+def _replace_variables(present: dict[str, str], wanted: dict[str, str]) -> None:
     """One by one, for most are as they were."""
-    zone = os.environ.get("TZ")
-    for name in [name for name in os.environ if name not in variables]:
+    for name in [name for name in present if name not in wanted]:
         del os.environ[name]
-    for name, value in variables.items():
-        if os.environ.get(name) != value:
+    for name, value in wanted.items():
+        if present.get(name) != value:
             os.environ[name] = value
-    if variables.get("TZ") != zone:
+    if wanted.get("TZ") != present.get("TZ"):
         time.tzset()

@@ -221,6 +221,7 @@ def _start(plan: ZygotePlan, ground: Ground) -> Zygote:
         "name": plan.name,
         "env": sorted(plan.env),
         "preloads": plan.preloads,
+        "prologue": plan.prologue,
         "seccomp_program": b64encode(ground.seccomp_program).decode(),
         "last_capability": ground.last_capability,
         "resource_limits": RESOURCE_LIMITS,
