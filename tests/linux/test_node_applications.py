@@ -29,8 +29,9 @@ Ask = Callable[..., http.client.HTTPResponse]
 
 
 def package(files: Mapping[str, str]) -> bytes:
-    folder = PACKAGES / "node_modules"
-    modules = {str(file.relative_to(PACKAGES)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+    folders = [one for one in (PACKAGES / "node_modules").iterdir() if one.name not in ("@aws", "@aws-sdk", "@smithy")]
+    found = [file for folder in folders for file in folder.rglob("*") if file.is_file()]
+    modules = {str(file.relative_to(PACKAGES)): file.read_bytes() for file in found}
     return make_zip({**modules, **files})
 
 
