@@ -211,7 +211,6 @@ class QueuePoller:
             else:
                 self._counts.deleted += len(records)
                 return
-        return
 
     async def _give_back(self, records: Records) -> None:
         try:
