@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import functools
+import gzip
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Protocol  # Any: botocore's models carry no types
 
-from botocore.loaders import Loader
+import botocore
+import msgspec
 from botocore.model import ServiceModel
 
 from lambent.model.errors import ApiError
@@ -38,10 +41,11 @@ def load(service_name: str) -> Service:
 
 @functools.cache
 def load_model(service_name: str) -> ServiceModel:
-    """The service's newest model, by its path: the loader's own way looks into the folder of every service."""
-    loader = Loader()
-    version = loader.determine_latest_version(service_name, "service-2")
-    return ServiceModel(loader.load_data(f"{service_name}/{version}/service-2"), service_name)
+    """The service's newest model, read by its path: botocore's own loader takes several times as long."""
+    newest = max((Path(botocore.__file__).parent / "data" / service_name).glob("*/service-2.json*"))
+    content = newest.read_bytes()
+    model = msgspec.json.decode(gzip.decompress(content) if newest.suffix == ".gz" else content)
+    return ServiceModel(model, service_name)
 
 
 class Service:
