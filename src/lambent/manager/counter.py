@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 
 from lambent.manager.rates import throttled
 from lambent.model.arn import FunctionArn
@@ -20,11 +20,11 @@ class ConcurrencyCounter:
 
     def __init__(self, account_limit: int) -> None:
         self._account_limit = account_limit
-        self._in_flight: Counter[FunctionArn] = Counter()
-        self._unreserved: Counter[tuple[str, str]] = Counter()
+        self._in_flight: defaultdict[FunctionArn, int] = defaultdict(int)
+        self._unreserved: defaultdict[tuple[str, str], int] = defaultdict(int)
         self._reserved: dict[FunctionArn, int] = {}
         self._provisioned: dict[FunctionArn, int] = {}
-        self._set_aside: Counter[tuple[str, str]] = Counter()
+        self._set_aside: defaultdict[tuple[str, str], int] = defaultdict(int)
 
     def reserve(self, function: FunctionArn, amount: int | None) -> None:
         """Note a function's reserved concurrency, None for none. What already runs is counted on the right side."""
@@ -36,7 +36,7 @@ class ConcurrencyCounter:
             self._reserved[function] = amount
         self._set_aside[account] += self._aside(function) - aside
         if (before is None) != (amount is None):
-            running = self._in_flight[function]
+            running = self.in_flight(function)
             self._unreserved[account] += running if amount is None else -running
 
     def provision(self, function: FunctionArn, amount: int) -> None:
@@ -56,7 +56,7 @@ class ConcurrencyCounter:
         """
         reserved = self._reserved.get(function)
         if reserved is not None:
-            if self._in_flight[function] >= reserved - self._provisioned.get(function, 0):
+            if self.in_flight(function) >= reserved - self._provisioned.get(function, 0):
                 raise throttled("ReservedFunctionConcurrentInvocationLimitExceeded", retry_after_s=_RETRY_AFTER_S)
         else:
             account = (function.account, function.region)
@@ -76,7 +76,7 @@ class ConcurrencyCounter:
         return self._reserved.get(function)
 
     def in_flight(self, function: FunctionArn) -> int:
-        return self._in_flight[function]
+        return self._in_flight.get(function, 0)
 
     def _aside(self, function: FunctionArn) -> int:
         """What others of the account cannot have because of this function."""
