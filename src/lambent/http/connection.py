@@ -32,6 +32,8 @@ TURN_REQUESTS = 64
 """With more requests than this read at a time, the next slice waits until everybody else has had a turn."""
 SMALL_BODY_BYTES = 64 * 1024
 """Bodies up to this size are bounded by the number of connections, and not counted."""
+UNSENT_BYTES = 64 * 1024
+"""So much is not kept until the end of a turn."""
 BACKLOG = 32
 """With this many requests waiting, reading stops."""
 PROGRESS_BYTES = 16 * 1024
@@ -115,7 +117,8 @@ class Connection(asyncio.Protocol):
         self._waiting: deque[Exchange] = deque()
         self._is_advancing = False
         self._is_in_handler = False
-        self._held = b""  # an answer that waits for the next one, to be written together
+        self._unsent = b""  # answers of this turn, or one that waits for the next answer
+        self._is_to_send = False
         self._refusal: Refused | None = None
         # The connection as a whole.
         self._requests = 0
@@ -128,6 +131,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self._loop = asyncio.get_running_loop()
         self.peer = transport.get_extra_info("peername")
         self._on_made(self)
 
@@ -156,7 +160,7 @@ class Connection(asyncio.Protocol):
     def _read_on_later(self) -> None:
         if not self._is_to_read_on:
             self._is_to_read_on = True
-            asyncio.get_running_loop().call_soon(self._read_on)
+            self._loop.call_soon(self._read_on)
 
     def _read_on(self) -> None:
         self._is_to_read_on = False
@@ -174,7 +178,7 @@ class Connection(asyncio.Protocol):
             self._refuse(exc.__context__)
         except httptools.HttpParserError as exc:
             self._refuse(Refused(400, f"Malformed HTTP request: {exc}"))
-        if self._held and self._active is None:
+        if self._unsent and self._active is None:
             self._write(b"")  # no request was sent ahead: nothing to wait for
         if self._in_head:
             is_continued = requests == self._requests
@@ -184,11 +188,12 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> None:
         """Half-closed is closed: otherwise nothing would tell a parked answer that its reader is gone."""
+        self._send()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._is_closing = True
         self._parser = _Deaf()  # the parser and its callbacks refer to each other
-        self._unread = b""
+        self._unread = self._unsent = b""
         self._give_back(self._counted_bytes)
         self._waiting.clear()
         if self._writable is not None:
@@ -355,7 +360,7 @@ class Connection(asyncio.Protocol):
             self._begin(self._waiting.popleft())
         self._is_advancing = False
         if self._active is None and not self._waiting and not self._is_closing:
-            if self._held:
+            if self._unsent:
                 self._write(b"")
             if self._refusal is not None:
                 self._send_refusal(self._refusal)
@@ -416,7 +421,7 @@ class Connection(asyncio.Protocol):
         elif len(body) > wire.JOINED_BYTES:
             self._write_all((head, body))
         elif may_wait and self._is_in_handler and exchange.is_persistent:
-            self._held += head + body
+            self._unsent += head + body
         else:
             self._write(head + body)
         self._settle(exchange)
@@ -464,14 +469,25 @@ class Connection(asyncio.Protocol):
         return wire.date_line()
 
     def _write(self, data: bytes) -> None:
-        if self._held:
-            data, self._held = self._held + data, b""
-        if not self._is_closing:
-            self._transport.write(data)
+        """Send it at the end of this turn, when all that has arrived is read.
+
+        Whoever is woken by an answer takes the CPU, and what its caches hold, from the requests that still wait here.
+        """
+        self._unsent += data
+        if len(self._unsent) > UNSENT_BYTES:
+            self._send()
+        elif not self._is_to_send and not self._is_closing:
+            self._is_to_send = True
+            self._loop.call_soon(self._send)
+
+    def _send(self) -> None:
+        self._is_to_send = False
+        if self._unsent and not self._is_closing:
+            unsent, self._unsent = self._unsent, b""
+            self._transport.write(unsent)
 
     def _write_all(self, parts: Sequence[bytes]) -> None:
-        if self._held:
-            self._write(b"")
+        self._send()
         if not self._is_closing:
             self._transport.writelines(parts)
 
@@ -529,12 +545,12 @@ class Connection(asyncio.Protocol):
         if self._reading is not None:
             self._linger()
         else:
-            if self._held:
-                self._write(b"")
+            self._send()
             self._is_closing = True
             self._transport.close()
 
     def _linger(self) -> None:
+        self._send()
         self._is_closing = True
         self._parser = _Deaf()
         self._unread = b""
