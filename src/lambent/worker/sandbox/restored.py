@@ -37,11 +37,14 @@ class RestoredSlot(WalledSlot):
             if mount.kind not in MADE_INSIDE:
                 self._mounts[mount.target] = open_mount(mount)
 
-    def order(self, plan: SandboxPlan) -> Order:
+    def order(self) -> Order:
         """What the midwife must know."""
+        return Order(self._walls_to_be, self._mounts, self._cgroup_procs)
+
+    def limit(self, plan: SandboxPlan) -> None:
+        """Give it what its function may have; unless it is to `hold_back` after that."""
         with step("make cgroups"):
             self._cgroups.limit(self._name, plan_limits(plan))
-        return Order(self._walls_to_be, self._mounts, self._cgroup_procs)
 
     def _close_mounts(self) -> None:
         for descriptor in self._mounts.values():

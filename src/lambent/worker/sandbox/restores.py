@@ -151,7 +151,10 @@ class Restores:
         while mother.is_resting and mother.waiting:
             restored = mother.waiting.popleft()
             try:
-                packet, descriptors = midwife.write_order(restored.slot.order(template.plan))
+                restored.slot.limit(template.plan)
+                if restored.plan is None:
+                    restored.slot.hold_back()
+                packet, descriptors = midwife.write_order(restored.slot.order())
                 socket.send_fds(mother.control, [packet], descriptors)
             except (StepFailed, OSError) as exc:
                 self._fail(restored, *_step_and_error(exc))
@@ -178,17 +181,20 @@ class Restores:
             wire.send(template.slot.generation.control, wire.Adopt(pid=born.pid_beside_template, name=restored.name))
         template.midwife.answer(midwife.GO)
         if restored.plan is not None:
-            self._assign(restored)
+            self._let_on(restored)
 
-    def _assign(self, restored: Restored) -> None:
-        """Somebody wants it, and it is there."""
+    def _let_on(self, restored: Restored) -> None:
+        """Somebody wants it: it is held back no more, and handed over where it is born already."""
         try:
-            restored.slot.let_on()
+            restored.slot.limit(restored.template.plan)
+            if restored.slot.is_running:
+                restored.slot.let_on()
         except StepFailed as exc:
             self._give_up(restored, exc.step, str(exc.error))
             self._destroy(restored)
         else:
-            restored.slot.hand_over(self._server, restored.sandbox_id)
+            if restored.slot.is_running:
+                restored.slot.hand_over(self._server, restored.sandbox_id)
 
     def _stillborn(self, template: RestoringTemplate, failed: Failed) -> None:
         restored, template.midwife.bearing = template.midwife.bearing, None
@@ -243,10 +249,10 @@ class Restores:
         restored = mother.spares.popleft() if is_there else self._make_now(template)
         restored.plan = plan
         self._sandboxes[plan.sandbox_id] = restored
-        if not is_there:
+        if is_there:
+            self._let_on(restored)
+        else:
             self._queue(restored)
-        elif restored.slot.is_running:
-            self._assign(restored)
 
     def _make_now(self, template: RestoringTemplate) -> Restored:
         making = self._making(template)
