@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 import pytest_asyncio
-from sandboxing import Watched, cgroups_of, sandbox_plan
+from sandboxing import Watched, cgroups_of, processes_in, sandbox_plan
 
 from lambent.worker.runtime_dirs import prepare_python
 from lambent.worker.runtimes import Interpreter, discover
@@ -127,6 +127,22 @@ async def test_more_than_stand_ready_are_made_at_once(nest: Nest) -> None:
 
     assert [who for _, (_, who, _, _) in made] == [f"crowd-{number}" for number in range(8)]
     await nest.standing(others=8)
+    await asyncio.gather(*(sandbox.destroy() for sandbox, _ in made))
+
+
+async def test_a_crowd_finds_slots_that_were_made_before_it_came(nest: Nest) -> None:
+    await nest.standing()
+    async with asyncio.timeout(30):
+        while True:
+            blank = {group.name for group in cgroups_of(SERVER_ID) if not processes_in([group])}
+            if len(blank) >= 8:
+                break
+            await asyncio.sleep(0.02)
+
+    made = await asyncio.gather(*(nest.create(f"found-{number}") for number in range(8)))
+
+    taken = {group.name for group in cgroups_of(SERVER_ID) if group.name in blank and processes_in([group])}
+    assert len(taken) >= 8 - SPARES_MAXIMUM
     await asyncio.gather(*(sandbox.destroy() for sandbox, _ in made))
 
 

@@ -53,8 +53,8 @@ class Tree:
 class Files:
     """A sandbox's control files: name on the wire → path. Handed out open, read and written in place."""
 
-    readable: dict[str, Path]
-    writable: dict[str, Path]
+    readable: dict[str, str]
+    writable: dict[str, str]
     """Of these `peak` is read as well: v2 resets it for the very descriptor that writes, and no other."""
 
 
@@ -132,6 +132,8 @@ class Cgroups:
                 self._trees.append(self._prepare_v2(tree) if tree.version == 2 else self._prepare_v1(tree))
             except OSError as exc:
                 reason = f" ({exc.filename}: {exc.strerror})"
+        if self._unified is not None:  # which freezes better
+            self._trees = [tree for tree in self._trees if tree.controllers != {Controller.FREEZER}]
         missing = [controller for controller in Controller if controller not in self.controllers]
         if not missing:
             return []
@@ -167,59 +169,60 @@ class Cgroups:
     def create(self, name: str) -> list[int]:
         """Make a sandbox's groups. Returns descriptors of their `cgroup.procs`; writing 0 there moves the writer in."""
         for group in self._groups(name):
-            group.mkdir()
+            Path(group).mkdir()
         for tree in self._trees:
             if tree.version == 1 and Controller.MEMORY in tree.controllers:
-                _write(self._group(tree, name) / "memory.kmem.tcp.limit_in_bytes?", _TCP_BYTES)
-        return [os.open(group / "cgroup.procs", os.O_WRONLY | os.O_CLOEXEC) for group in self._groups(name)]
+                _write(f"{self._group(tree, name)}/memory.kmem.tcp.limit_in_bytes?", _TCP_BYTES)
+        return [os.open(f"{group}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC) for group in self._groups(name)]
 
     def hold_back(self, name: str) -> None:
         """Let a sandbox that nobody waits for yet have only what CPU nobody else wants, until it is limited."""
         for tree in self._trees:
             if Controller.CPU in tree.controllers:
                 setting, least, _ = _CPU_WEIGHT[tree.version]
-                _write(self._group(tree, name) / setting, least)
+                _write(f"{self._group(tree, name)}/{setting}", least)
 
     def limit(self, name: str, limits: Limits) -> None:
         """Hold a sandbox to its function's limits; the CPU to the larger share that Init has."""
         for tree in self._trees:
+            group = self._group(tree, name)
             for setting, value in self._settings(tree, limits):
-                _write(self._group(tree, name) / setting, value)
+                _write(f"{group}/{setting}", value)
 
     def files(self, name: str) -> Files:
         """The control files the server itself works with."""
-        readable: dict[str, Path] = {}
-        writable: dict[str, Path] = {}
+        readable: dict[str, str] = {}
+        writable: dict[str, str] = {}
         for tree in self._trees:
             group = self._group(tree, name)
             if Controller.MEMORY in tree.controllers:
                 peak, usage, events = _MEMORY_FILES[tree.version]
-                readable |= {"memory": group / usage, "events": group / events}
-                if (group / peak).exists():  # v2 has had it since Linux 5.19
-                    writable["peak"] = group / peak
+                readable |= {"memory": f"{group}/{usage}", "events": f"{group}/{events}"}
+                if os.path.exists(f"{group}/{peak}"):  # v2 has had it since Linux 5.19
+                    writable["peak"] = f"{group}/{peak}"
             if Controller.CPU in tree.controllers:
                 if tree.version == 2:
-                    writable["cpu_max"] = group / "cpu.max"
+                    writable["cpu_max"] = f"{group}/cpu.max"
                 else:
-                    writable["cpu_quota"] = group / "cpu.cfs_quota_us"
+                    writable["cpu_quota"] = f"{group}/cpu.cfs_quota_us"
             if tree.version == 2:
-                writable["freeze"] = group / "cgroup.freeze"
+                writable["freeze"] = f"{group}/cgroup.freeze"
             elif Controller.FREEZER in tree.controllers and self._unified is None:
-                writable["freezer_state"] = group / "freezer.state"
+                writable["freezer_state"] = f"{group}/freezer.state"
         return Files(readable=readable, writable=writable)
 
     def thaw(self, name: str) -> None:
         """Needed before a v1 group can die: SIGKILL waits for the frozen there."""
         for tree in self._trees:
             if tree.version == 2:
-                _write(self._group(tree, name) / "cgroup.freeze", "0")
+                _write(f"{self._group(tree, name)}/cgroup.freeze", "0")
             elif Controller.FREEZER in tree.controllers:
-                _write(self._group(tree, name) / "freezer.state", "THAWED")
+                _write(f"{self._group(tree, name)}/freezer.state", "THAWED")
 
     def remove(self, name: str) -> None:
         """Remove a sandbox's groups, and whatever might still be in them."""
         for group in self._groups(name):
-            _empty(group)
+            _empty(Path(group))
 
     def clean(self) -> None:
         """Kill and remove everything under our name, whoever made it."""
@@ -235,10 +238,10 @@ class Cgroups:
     def _unified(self) -> Tree | None:
         return next((tree for tree in self._trees if tree.version == 2), None)
 
-    def _group(self, tree: Tree, name: str) -> Path:
-        return tree.directory / self._name / name
+    def _group(self, tree: Tree, name: str) -> str:
+        return f"{tree.directory}/{self._name}/{name}"
 
-    def _groups(self, name: str) -> Iterator[Path]:
+    def _groups(self, name: str) -> Iterator[str]:
         return (self._group(tree, name) for tree in self._trees)
 
     def _settings(self, tree: Tree, limits: Limits) -> Iterator[tuple[str, str]]:
@@ -286,9 +289,8 @@ def _memory_settings(version: int, limits: Limits) -> Iterator[tuple[str, str]]:
         yield "memory.swap.max?", "0"
 
 
-def _write(path: Path, value: str) -> None:
+def _write(name: str, value: str) -> None:
     """Write a setting. One that ends in `?` may be missing: a kernel without swap accounting has nothing to limit."""
-    name = str(path)
     try:
         descriptor = os.open(name.removesuffix("?"), os.O_WRONLY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -324,5 +326,5 @@ def _empty(group: Path) -> None:
                 os.kill(int(pid), signal.SIGKILL)
         for name, value in (("cgroup.freeze", "0"), ("freezer.state", "THAWED")):
             with suppress(FileNotFoundError):
-                _write(group / name, value)
+                _write(f"{group}/{name}", value)
         time.sleep(0.005)

@@ -5,6 +5,7 @@ One thread, one loop. What takes long (building a sandbox's walls) happens in ea
 
 from __future__ import annotations
 
+import fcntl
 import gc
 import logging
 import os
@@ -34,8 +35,9 @@ from lambent.worker.sandbox.restores import Restores, RestoringTemplate
 from lambent.worker.sandbox.root import build_root
 from lambent.worker.sandbox.scratch import ScratchMaker
 from lambent.worker.sandbox.seccomp import compile_filter
-from lambent.worker.sandbox.slot import Host, Isolation, OpenSlot, Shape, Slot, WalledSlot
+from lambent.worker.sandbox.slot import Host, Isolation, Shape, Slot, WalledSlot
 from lambent.worker.sandbox.spares import Demand
+from lambent.worker.sandbox.stock import Stock
 from lambent.worker.sandbox.walls import StepFailed, step
 from lambent.worker.sandbox.zygotes import Zygote, Zygotes
 
@@ -46,6 +48,7 @@ _LOOK_AROUND_S = 1.0
 """How often, in quiet times, it is seen whether too many sandboxes stand ready."""
 _INDEXES_KEPT = 256
 """Places that are never taken by sandboxes that nobody wants yet."""
+_BLANKS_FOR_A_SPARE = 4
 _DONE = object()
 _CHORES_PER_STEP = 64
 """For each that many, one step of what can wait comes before what cannot."""
@@ -82,13 +85,15 @@ class Sandboxd:
         self._slots: dict[str, _Held] = {}
         self._by_pid: dict[int, _Held] = {}
         self._free = deque(range(SANDBOXES_MAXIMUM))
+        self._stock = Stock(host, self._free)
+        self._blanks_maximum = orders.spares_maximum * _BLANKS_FOR_A_SPARE if host.isolation else 0
         self._demand: Demand[Shape] = Demand(orders.spares_maximum if host.isolation else 0)
         self._spares: dict[Shape, list[_Held]] = {}
         """Those that stand ready."""
         self._coming: list[_Held] = []
         """Those that are about to."""
         self._chores: deque[Generator[None]] = deque()
-        self._is_stocking = False
+        self._is_restocking = False
         self._selector = selectors.DefaultSelector()
         self._restores = Restores(server, host, self._selector, self._free, self._chores, orders.spares_maximum)
 
@@ -114,7 +119,7 @@ class Sandboxd:
                         self._hear_zygote(key.data)
                     elif isinstance(key.data, RestoringTemplate):
                         self._restores.hear(key.data)
-                        self._stock()
+                        self._restock()
                     else:
                         os.read(child_ended, 4096)
                         self._reap()
@@ -122,7 +127,11 @@ class Sandboxd:
     def _patience_s(self) -> float | None:
         if self._chores:
             return 0
-        return _LOOK_AROUND_S if any(self._spares.values()) or self._restores.has_spares else None
+        return (
+            _LOOK_AROUND_S
+            if any(self._spares.values()) or self._restores.has_spares or self._stock.has_blanks
+            else None
+        )
 
     def close(self) -> None:
         """Kill everything and give everything back."""
@@ -201,7 +210,7 @@ class Sandboxd:
     def _expect(self, request: wire.Expect) -> None:
         shape = Shape(None, request.ephemeral_storage_mib, request.pids_maximum, request.prewarmed)
         self._demand.expect(shape, now_s=time.monotonic())
-        self._stock()
+        self._restock()
 
     def _create(self, plan: SandboxPlan) -> None:
         if plan.template is not None:
@@ -218,7 +227,7 @@ class Sandboxd:
                 self._make_now(shape, plan)
         except (StepFailed, PlatformError) as exc:
             self._failed(plan.sandbox_id, exc)
-        self._stock()
+        self._restock()
 
     def _standing(self, shape: Shape) -> _Held | None:
         """The one that has stood ready longest, for what waits in it has surely started. Not one that has just died."""
@@ -236,7 +245,7 @@ class Sandboxd:
             self._restores.create(plan)
         except (StepFailed, PlatformError) as exc:
             self._failed(plan.sandbox_id, exc)
-        self._stock()
+        self._restock()
 
     def _take(self, held: _Held, plan: SandboxPlan) -> None:
         """Have a sandbox that stands ready become the function's."""
@@ -245,22 +254,13 @@ class Sandboxd:
         self._booted(held)
 
     def _make_now(self, shape: Shape, plan: SandboxPlan) -> None:
-        held = self._new(shape)
-        held.plan, held.processes = plan, plan.processes
+        held = _Held(self._stock.make_now(shape), plan, processes=plan.processes)
         self._slots[plan.sandbox_id] = held
         try:
-            for _ in held.slot.make(self._host):
-                pass
             self._boot(held)
         except BaseException:
             self._give_back(held)
             raise
-
-    def _new(self, shape: Shape) -> _Held:
-        if not self._free:
-            raise PlatformError(f"all {SANDBOXES_MAXIMUM} sandboxes of this server are in use")
-        index = self._free.popleft()  # the one free longest: answers to a predecessor's packets still come to it
-        return _Held((WalledSlot if self._host.isolation else OpenSlot)(self._host, shape, index))
 
     def _reboot(self, held: _Held, request: wire.Reboot) -> None:
         try:
@@ -293,8 +293,7 @@ class Sandboxd:
         self._chores.append(self._releasing(held))
 
     def _give_back(self, held: _Held) -> None:
-        held.slot.close()
-        self._free.append(held.slot.index)
+        self._stock.give_back(held.slot)
         self._slots.pop(held.sandbox_id, None)
 
     # Reports ----------------------------------------------------------------------------------------------------------
@@ -432,7 +431,7 @@ class Sandboxd:
     def _do_a_chore(self) -> None:
         """One step of what has waited longest."""
         if not self._chores:
-            self._stock()
+            self._restock()
             return
         chore = self._chores.popleft()
         if next(chore, _DONE) is not _DONE:
@@ -446,12 +445,12 @@ class Sandboxd:
         if held.plan is not None:
             self._tell(wire.Destroyed(sandbox_id=held.sandbox_id))
 
-    def _stock(self) -> None:
-        if not self._is_stocking:
-            self._is_stocking = True
-            self._chores.append(self._stocking())
+    def _restock(self) -> None:
+        if not self._is_restocking:
+            self._is_restocking = True
+            self._chores.append(self._restocking())
 
-    def _stocking(self) -> Generator[None]:
+    def _restocking(self) -> Generator[None]:
         """Make what is wanted and not there, let go of what is there and no longer wanted."""
         wanted = self._demand.wanted(now_s=time.monotonic())
         for shape, shelf in self._spares.items():
@@ -462,19 +461,21 @@ class Sandboxd:
             for _ in range(count - there):
                 yield from self._making(shape)
         yield from self._restores.stocking()
-        self._is_stocking = False
+        yield from self._stock.stocking(self._blanks_maximum if wanted else 0, _INDEXES_KEPT)
+        self._is_restocking = False
 
     def _making(self, shape: Shape) -> Generator[None]:
         if len(self._free) <= _INDEXES_KEPT:
             return
-        held = self._new(shape)
+        held = None
         try:
-            yield from held.slot.make(self._host)
+            held = _Held((yield from self._stock.making(shape)))
             held.slot.hold_back()
             self._fork(held)
             self._coming.append(held)
         except BaseException as exc:
-            self._give_back(held)
+            if held is not None:
+                self._give_back(held)
             if not isinstance(exc, (StepFailed, PlatformError)):
                 raise
             log.warning("sandbox.spare_not_made", extra={"reason": str(exc)})
@@ -510,7 +511,7 @@ class Sandboxd:
         if report is not None:
             self._tell(report)
             self._demand.took(Shape.usual(zygote.name), now_s=time.monotonic())
-            self._stock()
+            self._restock()
 
 
 def _step_and_error(exc: StepFailed | PlatformError) -> tuple[str, str]:
@@ -548,6 +549,7 @@ def _prepare(orders: wire.Orders, stack: ExitStack) -> tuple[Host, list[str]]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (files_maximum, files_maximum))
     state = Path(orders.state_dir)
     run = state / "run"
+    _await_predecessor(state)
     shutil.rmtree(run, ignore_errors=True)
     run.mkdir(mode=0o700, parents=True)
     cgroups = Cgroups.of_this_process(orders.server_id)
@@ -564,6 +566,13 @@ def _prepare(orders: wire.Orders, stack: ExitStack) -> tuple[Host, list[str]]:
         kernel.place_mount(kernel.new_filesystem("tmpfs", (("mode", "700"),), 0), str(run))
     isolation, more = _prepare_isolation(orders, state, run, stack)
     return Host(cgroups=cgroups, run_dir=run, isolation=isolation), shortcomings + more
+
+
+def _await_predecessor(state: Path) -> None:
+    """One whose server was killed may still clear away what is now ours. The lock is held until we have ended."""
+    state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lock = os.open(state / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fcntl.flock(lock, fcntl.LOCK_EX)
 
 
 def _prepare_isolation(orders: wire.Orders, state: Path, run: Path, stack: ExitStack) -> tuple[Isolation, list[str]]:
