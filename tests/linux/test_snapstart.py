@@ -206,6 +206,17 @@ def held_by(midwife: int) -> list[Path]:
     return found
 
 
+def restored_processes(service: RunningService) -> list[int]:
+    """Those that are made: nobody holds them any more."""
+    found = []
+    for pid in descendants(service.process.pid):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            status = Path(f"/proc/{pid}/status").read_text()
+            if is_restored(status) and "\nTracerPid:\t0\n" in status:
+                found.append(pid)
+    return found
+
+
 def is_restored(status: str) -> bool:
     """Whether it lives in a PID namespace within its template's, and that in the host's."""
     return len(re.search(r"\nNSpid:(.*)\n", status)[1].split()) > 2  # type: ignore[index]
@@ -342,6 +353,46 @@ def test_nothing_runs_in_a_template(service: RunningService, client: Any, functi
     first = int(Path(f"/proc/{runtime}/stat").read_text().rpartition(")")[2].split()[1])
     inside = [pid for pid in descendants(first) if not is_restored(Path(f"/proc/{pid}/status").read_text())]
     assert inside == [runtime]
+
+
+WHEN = """
+import os, time
+from snapshot_restore_py import register_after_restore
+restored = []
+register_after_restore(lambda: restored.append(time.time()))
+def handler(event, context):
+    return restored
+"""
+
+
+def test_children_stand_ready_and_run_nothing_of_the_function_until_they_are_wanted(
+    service: RunningService, client: Any, function: Function
+) -> None:
+    before = set(restored_processes(service))
+    name = function(WHEN, SnapStart=ON)
+    publish(client, name)
+    wait_until(lambda: len(set(restored_processes(service)) - before) >= 4)  # two of PID 1 and a runtime each
+    wanted_at = time.time()
+    one, other = at_once(client, name, [None, None])
+
+    assert len(one) == len(other) == 1
+    assert min(one + other) > wanted_at
+
+
+def test_a_child_that_is_killed_before_it_is_wanted_is_replaced(
+    service: RunningService, client: Any, function: Function
+) -> None:
+    before = set(restored_processes(service))
+    name = function(WHEN, SnapStart=ON)
+    publish(client, name)
+    wait_until(lambda: len(set(restored_processes(service)) - before) >= 4)
+    killed = set(restored_processes(service)) - before
+    for pid in killed:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: len(set(restored_processes(service)) - before - killed) >= 4)
+
+    assert len(invoke(client, name)[0]) == 1
 
 
 def test_credentials_are_asked_for_by_each_environment(client: Any, function: Function) -> None:

@@ -24,8 +24,8 @@ _RED_ZONE_BYTES = 4_096
 _FORKS_MAXIMUM = 100
 _NONE = (1 << 64) - 1
 _ENTERS = 1
-_CALL_INFO = struct.Struct("=B23xQQQ")
-"""Of the kernel's struct ptrace_syscall_info: what kind of stop, then the call's number and first two arguments."""
+_CALL_INFO = struct.Struct("=B3xI16xQQQ")
+"""Of the kernel's struct ptrace_syscall_info: what kind of stop, whose calls, the number and first two arguments."""
 _PLAIN_FORK = 0x0100_0000 | 0x0020_0000 | 0xFF
 """Set and clear the child's thread id in memory, and a signal at its end."""
 
@@ -34,6 +34,8 @@ _PLAIN_FORK = 0x0100_0000 | 0x0020_0000 | 0xFF
 class Layout:
     """Where an architecture keeps what, in the kernel's list of 64-bit registers; and some system calls' numbers."""
 
+    abi: int
+    """The kernel's number for its system calls: a processor may know those of another architecture as well."""
     count: int
     number: int
     """Where a program puts the number of a system call."""
@@ -50,6 +52,7 @@ class Layout:
 
 _LAYOUTS = {
     "x86_64": Layout(
+        abi=0xC000_003E,
         count=27,
         number=10,
         restarts=15,
@@ -61,6 +64,7 @@ _LAYOUTS = {
         calls={"clone": 56, "setresuid": 117, "setresgid": 119, "capset": 126, "prctl": 157, "unshare": 272},
     ),
     "aarch64": Layout(
+        abi=0xC000_00B7,
         count=34,
         number=8,
         restarts=None,
@@ -127,8 +131,8 @@ class Tracee:
     def _is_before_fork(self) -> bool:
         info = ctypes.create_string_buffer(_CALL_INFO.size)
         self._ptrace(_GET_SYSCALL_INFO, address=len(info), data=ctypes.addressof(info))
-        stop, number, flags, stack = _CALL_INFO.unpack(info)
-        if stop != _ENTERS or number != self._layout.calls["clone"]:
+        stop, abi, number, flags, stack = _CALL_INFO.unpack(info)
+        if (stop, abi, number) != (_ENTERS, self._layout.abi, self._layout.calls["clone"]):
             return False
         self._flags = flags
         return bool(flags & ~_PLAIN_FORK == 0 and flags & 0xFF == signal.SIGCHLD and stack == 0)
