@@ -61,8 +61,8 @@ def run(setup: Setup, ground: Ground | None, told: int | None = None) -> Forked:
             _close_the_walls(setup, setup.walls, ground, told)
         supervisor = Supervisor(setup, control, can_conceive=told is not None)
         control.send(inner_wire.BOOTED)
-        if told is not None:
-            supervisor.conceive(told)
+        if told is not None and (forked := supervisor.conceive(told)) is not None:
+            return forked
         supervisor.serve()
     except Forked as forked:
         return forked.with_traceback(None)
@@ -190,13 +190,17 @@ class Supervisor:
         self._poll.register(self._control, select.POLLIN)
         self._poll.register(self._child_ended, select.POLLIN)
 
-    def conceive(self, told: int) -> None:
+    def conceive(self, told: int) -> Forked | None:
         """Fork the child that is to become a runtime, once it is told. Done last, for a fork parts what we share.
 
-        We sleep meanwhile: every page that we touch from now on would have to be copied.
+        We sleep meanwhile: every page that we touch from now on would have to be copied. Returns a value in the child.
         """
-        self._names[_conceive(told, self._output_fd)] = inner_wire.FORKED
+        pid = os.fork()
+        if pid == 0:
+            return Forked(told, self._output_fd)
+        self._names[pid] = inner_wire.FORKED
         os.close(told)
+        return None
 
     def serve(self) -> None:
         """Until sandboxd closes its end; leaving PID 1 then kills all the rest."""
@@ -271,10 +275,11 @@ class Supervisor:
 
     def _conceive_again(self) -> tuple[int, int]:
         told, tell = os.pipe2(os.O_CLOEXEC)
-        try:
-            return _conceive(told, self._output_fd), tell
-        finally:
-            os.close(told)
+        pid = os.fork()
+        if pid == 0:
+            raise Forked(told, self._output_fd)
+        os.close(told)
+        return pid, tell
 
     def _signal(self, name: str, signum: int) -> None:
         for pid, running in self._names.items():
@@ -318,13 +323,6 @@ class Supervisor:
 
 def _take_note(signum: int, frame: object) -> None:
     """A signal wakes the poll only if somebody handles it."""
-
-
-def _conceive(told: int, output_fd: int) -> int:
-    pid = os.fork()
-    if pid == 0:
-        raise Forked(told, output_fd)
-    return pid
 
 
 def _spawn_waiting(process: Process, output_fd: int) -> tuple[int, int]:

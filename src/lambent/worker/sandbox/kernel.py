@@ -11,6 +11,7 @@ import fcntl
 import os
 import signal
 import struct
+from functools import lru_cache
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -253,9 +254,15 @@ class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
 
 
+@lru_cache(maxsize=1)
+def seccomp_filter(program: bytes) -> ctypes.Structure:
+    """A filter as the kernel takes it; asked for before a fork, it need not be made after it."""
+    return _Program(len(program) // 8, program)
+
+
 def install_seccomp(program: bytes) -> None:
     """Filter the system calls of this process and all its children from here on."""
-    _prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.byref(_Program(len(program) // 8, program)))
+    _prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.byref(seccomp_filter(program)))
 
 
 def _prctl(option: int, *arguments: object) -> None:

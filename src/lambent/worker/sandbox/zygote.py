@@ -81,6 +81,7 @@ def stand_ready(ground: Ground, own_namespaces: int) -> Builder:
     builder = Builder(ground, own_namespaces)
     init.prefer_to_die("self", init.SECOND_TO_DIE)
     init.forgo(ground)
+    kernel.seccomp_filter(ground.seccomp_program)
     return builder
 
 
