@@ -49,6 +49,7 @@ _LOOK_AROUND_S = 1.0
 _INDEXES_KEPT = 256
 """Places that are never taken by sandboxes that nobody wants yet."""
 _BLANKS_FOR_A_SPARE = 4
+_QUIET_S = 0.5
 _DONE = object()
 _CHORES_PER_STEP = 64
 """For each that many, one step of what can wait comes before what cannot."""
@@ -94,6 +95,7 @@ class Sandboxd:
         """Those that are about to."""
         self._chores: deque[Generator[None]] = deque()
         self._is_restocking = False
+        self._last_created_s = 0.0
         self._selector = selectors.DefaultSelector()
         self._restores = Restores(server, host, self._selector, self._free, self._chores, orders.spares_maximum)
 
@@ -217,7 +219,8 @@ class Sandboxd:
             self._restore(plan)
             return
         shape = Shape.of(plan)
-        self._demand.took(shape, now_s=time.monotonic())
+        self._last_created_s = time.monotonic()
+        self._demand.took(shape, now_s=self._last_created_s)
         try:
             if plan.sandbox_id in self._slots:
                 raise PlatformError("its predecessor of the same id has not ended yet")
@@ -461,8 +464,12 @@ class Sandboxd:
             for _ in range(count - there):
                 yield from self._making(shape)
         yield from self._restores.stocking()
-        yield from self._stock.stocking(self._blanks_maximum if wanted else 0, _INDEXES_KEPT)
+        yield from self._stock.stocking(self._blanks_maximum if wanted else 0, _INDEXES_KEPT, self._is_quiet)
         self._is_restocking = False
+
+    def _is_quiet(self) -> bool:
+        """Whether who is being started now would not have to share the CPU with what is made for others to come."""
+        return time.monotonic() - self._last_created_s > _QUIET_S
 
     def _making(self, shape: Shape) -> Generator[None]:
         if len(self._free) <= _INDEXES_KEPT:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 
 from lambent.model.errors import PlatformError
 from lambent.model.limits import EPHEMERAL_STORAGE_MIB_MINIMUM, PROCESSES
@@ -73,13 +73,13 @@ class Stock:
         slot.close()
         self._free.append(slot.index)
 
-    def stocking(self, wanted: int, places_kept: int) -> Generator[None]:
-        """Have as many blanks as are wanted, while there are places that nobody may need."""
+    def stocking(self, wanted: int, places_kept: int, is_quiet: Callable[[], bool]) -> Generator[None]:
+        """Have as many blanks as are wanted, while it is quiet and there are places that nobody may need."""
         while len(self._blanks) > wanted:
             slot = self._blanks.popleft()
             yield from slot.closing()
             self.give_back(slot)
-        while len(self._blanks) < wanted and len(self._free) > places_kept:
+        while len(self._blanks) < wanted and len(self._free) > places_kept and is_quiet():
             try:
                 self._blanks.append((yield from self._making(_BLANK)))
             except (StepFailed, PlatformError) as exc:
