@@ -213,6 +213,25 @@ async def test_an_environment_that_has_just_answered_is_waited_for() -> None:
     assert worker.started == ["e0"]
 
 
+async def test_an_invoke_whose_environment_ends_before_it_begins_is_told_so_and_counted_no_more() -> None:
+    worker = NotedWorker()
+    manager = make_manager(worker, concurrency=1)
+    task = asyncio.create_task(run(manager))
+    await until(lambda: bool(worker.started))
+    worker.settle(0)
+    worker.lose(0)
+    with pytest.raises(PlatformError, match="is gone"):
+        await task
+
+    assert manager.statistics().busy == 0
+    again = asyncio.create_task(run(manager))
+    await until(lambda: len(worker.started) == 2)
+    worker.settle(1)
+    await until(lambda: "e1" in worker.answers)
+    worker.answer(1)
+    await again
+
+
 async def test_the_account_limit_throttles_and_frees_again() -> None:
     worker = NotedWorker()
     manager = make_manager(worker, concurrency=1)

@@ -342,6 +342,8 @@ class LocalManager:
                 self.environment_settled(waiter.result())
             raise
         self._assigned.discard(environment_id)
+        if environment_id not in self._pool_of:  # it has ended between being assigned and this
+            raise PlatformError(f"environment {environment_id} is gone")
         return environment_id
 
     def _start_if_needed(self, pool: Pool) -> None:
