@@ -192,7 +192,14 @@ def midwives(service: RunningService) -> list[int]:
     """The pids of those of this server."""
     sandboxd = _children(service.process.pid)
     processes = [pid for parent in sandboxd for pid in _children(parent)]
-    return [pid for pid in processes if Path(f"/proc/{pid}/comm").read_text().strip() == "lambent-midwife"]
+    return [pid for pid in processes if _name(pid) == "lambent-midwife"]
+
+
+def _name(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except FileNotFoundError:  # it has ended since
+        return ""
 
 
 def held_by(midwife: int) -> list[Path]:

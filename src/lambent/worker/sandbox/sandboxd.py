@@ -49,6 +49,7 @@ _LOOK_AROUND_S = 1.0
 _INDEXES_KEPT = 256
 """Places that are never taken by sandboxes that nobody wants yet."""
 _BLANKS_FOR_A_SPARE = 4
+_DESCRIPTORS_FOR_A_BLANK = 64
 _QUIET_S = 0.5
 _DONE = object()
 _CHORES_PER_STEP = 64
@@ -58,6 +59,12 @@ _CHORES_PER_STEP = 64
 def chores_due(waiting: int, *, is_idle: bool) -> int:
     """How many steps to do now. The more wait the more are done, so that ends keep up with any number of starts."""
     return max(int(is_idle), waiting // _CHORES_PER_STEP)
+
+
+def _blanks_maximum(spares_maximum: int) -> int:
+    """A blank holds fifteen descriptors open; most of them are for sandboxes that somebody wants."""
+    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return min(spares_maximum * _BLANKS_FOR_A_SPARE, descriptors // _DESCRIPTORS_FOR_A_BLANK)
 
 
 @dataclass(slots=True)
@@ -87,7 +94,7 @@ class Sandboxd:
         self._by_pid: dict[int, _Held] = {}
         self._free = deque(range(SANDBOXES_MAXIMUM))
         self._stock = Stock(host, self._free)
-        self._blanks_maximum = orders.spares_maximum * _BLANKS_FOR_A_SPARE if host.isolation else 0
+        self._blanks_maximum = _blanks_maximum(orders.spares_maximum) if host.isolation else 0
         self._demand: Demand[Shape] = Demand(orders.spares_maximum if host.isolation else 0)
         self._spares: dict[Shape, list[_Held]] = {}
         """Those that stand ready."""
