@@ -27,6 +27,7 @@ class Controller(StrEnum):
     FREEZER = "freezer"
 
 
+REMEDY = "start as root, or under `systemd-run --user --scope -p Delegate=yes`"
 _LIMITING = (Controller.MEMORY, Controller.CPU, Controller.PIDS)
 _GIVE_UP_EMPTYING_S = 5.0
 _PREFIX, _ASIDE = "lambent-", "-server"
@@ -137,8 +138,7 @@ class Cgroups:
         missing = [controller for controller in Controller if controller not in self.controllers]
         if not missing:
             return []
-        remedy = "start as root, or under `systemd-run --user -p Delegate=yes`"
-        return [f"no cgroup for {', '.join(missing)}{reason}: {remedy}"]
+        return [f"no cgroup for {', '.join(missing)}{reason}: {REMEDY}"]
 
     def _prepare_v1(self, tree: Tree) -> Tree:
         (tree.directory / self._name).mkdir(exist_ok=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lambent.model.errors import PlatformError
 from lambent.worker.sandbox import kernel, userns
-from lambent.worker.sandbox.cgroups import Controller, Tree, own_trees
+from lambent.worker.sandbox.cgroups import REMEDY, Controller, Tree, own_trees
 from lambent.worker.sandbox.client import uid_block
 from lambent.worker.sandbox.network import probe_egress
 from lambent.worker.sandbox.plan import Level
@@ -165,7 +165,7 @@ def _controller(controller: Controller, trees: list[Tree], meaning: str) -> Find
         is_there=False,
         found=reason,
         meaning=meaning,
-        remedy="start as root, or under `systemd-run --user --scope -p Delegate=yes`",
+        remedy=REMEDY,
     )
 
 
