@@ -33,6 +33,7 @@ from benchmarks import (
 )
 from benchmarks import control as control_plane
 from benchmarks import events as events_story
+from benchmarks.backing import back
 from benchmarks.load import Measured
 from lambent.testing.service import running_service
 from lambent.worker.runtimes import discover
@@ -104,6 +105,7 @@ def cold(server: lambent.Target, scale: float) -> list[Row]:
             }
         )
     try:
+        back(count * lambent.TOUCHED_MIB)
         peer_latencies = peer_rie.measure_cold(max(3, count // 10))
         rows[0]["RIE p50 ms"] = round(_at(peer_latencies, 0.5) * 1000, 2)
     except peer_rie.Unavailable as exc:
@@ -167,6 +169,7 @@ def snap_start(server: lambent.Target, scale: float) -> list[Row]:
 def sandboxes(server: lambent.Target, scale: float) -> list[Row]:
     """Sandboxes made a second, default egress, nothing run in them: by sandboxd alone."""
     count = max(20, int(400 * scale))
+    back(count * lambent.TOUCHED_MIB)
     per_second, cleared_per_second = sandbox_rate.measure(count)
     return [
         {
@@ -197,6 +200,7 @@ def burst(server: lambent.Target, scale: float) -> list[Row]:
         count = max(10, int(number * scale))
         name = f"sleeper-{number}"
         server.deploy(name, lambent.SLEEPER, Timeout=60)
+        back(count * lambent.TOUCHED_MIB)
         measured = server.load(name, connections=count, count=count)
         alive = len(server.first_processes())
         rows.append(
@@ -209,6 +213,7 @@ def burst(server: lambent.Target, scale: float) -> list[Row]:
             }
         )
         server.remove(name)
+    back(int(1000 * scale) * lambent.TOUCHED_MIB)
     rows.append(capacity.alive(server, max(10, int(1000 * scale))))
     return rows
 
@@ -315,6 +320,7 @@ def main() -> int:
     arguments = _parse()
     scale = 0.1 if arguments.quick else 1.0
     names = arguments.stories or [*STORIES, *SIMULATIONS]
+    machine = _told(_machine())
     rows = [_told(row) for name in names if name in SIMULATIONS for row in SIMULATIONS[name](scale)]
     if stories := [name for name in names if name in STORIES]:
         with (
@@ -324,7 +330,7 @@ def main() -> int:
             rows += [_told(row) for name in stories for row in STORIES[name](server, scale)]
     path = arguments.json or _RESULTS / f"{time.strftime('%Y%m%d-%H%M%S')}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"machine": _machine(), "rows": rows}, indent=2))
+    path.write_text(json.dumps({"machine": machine, "rows": rows}, indent=2))
     print(f"written to {path}")
     return 1 if any(row.get("failures") for row in rows) else 0
 
@@ -368,7 +374,13 @@ def _at(values: list[float], share: float) -> float:
 
 
 def _machine() -> Row:
-    return {"cores": os.cpu_count(), "kernel": platform.release(), "python": platform.python_version()}
+    return {
+        "cores": os.cpu_count(),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "touch of a page us": round(back(1024), 1),
+        "touched again us": round(back(1024), 1),
+    }
 
 
 if __name__ == "__main__":
