@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sandboxing import Watched, ask, cgroups_of, processes_in, sandbox_plan, shell
@@ -26,7 +27,7 @@ SYSTEM_PYTHON = "/usr/bin/python3"
 AS_NOBODY = """
 import asyncio, json, sys
 from pathlib import Path
-from sandboxing import Watched, ask, sandbox_plan, shell
+from sandboxing import Watched, ask, python, sandbox_plan, shell
 from lambent.worker.sandbox.client import Sandboxes, SandboxOptions
 from lambent.worker.sandbox.doctor import probe
 
@@ -73,6 +74,26 @@ async def reboots(sandboxes, directory):
     await sandbox.reboot([shell("cat /tmp/kept")])
     return (await watched.printed()).decode()
 
+HOLD = "import time; held = bytearray({mib} << 20); print('held', flush=True); time.sleep({s})"
+
+async def peaks(sandboxes, directory):
+    child = HOLD.format(mib=40, s=60)
+    parent = f"import subprocess, sys; subprocess.run([sys.executable, '-S', '-c', {child!r}])"
+    sandbox = await sandboxes.create(sandbox_plan(directory, python(parent)))
+    await Watched(sandbox).printed()
+    peaks = [sandbox.memory_peak_bytes()]
+    await sandbox.kill()
+    peaks.append(sandbox.memory_peak_bytes())
+    await sandbox.reboot([python(HOLD.format(mib=80, s=0))])
+    await Watched(sandbox).exit_of()
+    peaks.append(sandbox.memory_peak_bytes())
+    return [peak >> 20 for peak in peaks]
+
+async def without_isolation(directory):
+    options = SandboxOptions(state_dir=directory / "open", server_id="nobody", level="process")
+    async with await Sandboxes.launch(options) as sandboxes:
+        return await peaks(sandboxes, directory)
+
 async def main():
     directory = Path(sys.argv[1])
     options = SandboxOptions(state_dir=directory / "state", server_id="nobody")
@@ -80,8 +101,10 @@ async def main():
         facts = await ask(sandboxes, directory, FACTS, pids_maximum=40, ephemeral_storage_mib=4)
         facts["reboot"] = await reboots(sandboxes, directory)
         facts["layers"] = await merged(sandboxes, directory)
+        facts["peaks"] = await peaks(sandboxes, directory)
         facts["level"] = sandboxes.report.level
         facts["shortcomings"] = sandboxes.report.shortcomings
+    facts["peaks_without_isolation"] = await without_isolation(directory)
     facts["doctor"] = probe().level
     print(json.dumps(facts))
 
@@ -89,10 +112,13 @@ asyncio.run(main())
 """
 
 
-def test_an_ordinary_user_gets_the_same_walls_in_a_user_namespace(tmp_path: Path) -> None:
-    for path in (tmp_path, *tmp_path.parents[:2]):
+@pytest.fixture(scope="module")
+def as_nobody(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What sandboxes of an ordinary user are, found out in them."""
+    directory = tmp_path_factory.mktemp("nobody")
+    for path in (directory, *directory.parents[:2]):
         path.chmod(0o755)
-    home = tmp_path / "home"
+    home = directory / "home"
     home.mkdir()
     os.chown(home, NOBODY, NOBODY)
     source = Path(lambent.__file__).parent.parent
@@ -116,22 +142,36 @@ def test_an_ordinary_user_gets_the_same_walls_in_a_user_namespace(tmp_path: Path
     if "No module named" in ended.stderr:
         pytest.skip(f"{SYSTEM_PYTHON} cannot use the packages of the interpreter that runs this")
     assert ended.returncode == 0, ended.stderr
-    facts = json.loads(ended.stdout)
+    facts: dict[str, Any] = json.loads(ended.stdout)
+    return facts
 
-    assert facts["level"] == facts["doctor"] == "userns"
-    assert facts["uid"] == 993
-    assert not {"work", "boot", "mnt", "sys"} & set(facts["root"])
-    assert facts["processes"] == [2]
-    assert facts["interfaces"] == ["lo"]
-    assert facts["capabilities"] == ["0" * 16] * 5
-    assert facts["seccomp"] == ["2"]
-    assert facts["write_usr"] == "OSError"
-    assert facts["write_tmp"] == 1
-    assert facts["fill_tmp"] == "OSError"
-    assert facts["bomb"] == "BlockingIOError"
-    assert facts["reboot"] == "kept\n"
-    assert facts["layers"] == [["1", "2", "both"], "2"]
-    assert any("no cgroup for memory" in shortcoming for shortcoming in facts["shortcomings"])
+
+def test_an_ordinary_user_gets_the_same_walls_in_a_user_namespace(as_nobody: dict[str, Any]) -> None:
+    assert as_nobody["level"] == as_nobody["doctor"] == "userns"
+    assert as_nobody["uid"] == 993
+    assert not {"work", "boot", "mnt", "sys"} & set(as_nobody["root"])
+    assert as_nobody["processes"] == [2]
+    assert as_nobody["interfaces"] == ["lo"]
+    assert as_nobody["capabilities"] == ["0" * 16] * 5
+    assert as_nobody["seccomp"] == ["2"]
+    assert as_nobody["write_usr"] == "OSError"
+    assert as_nobody["write_tmp"] == 1
+    assert as_nobody["fill_tmp"] == "OSError"
+    assert as_nobody["bomb"] == "BlockingIOError"
+    assert as_nobody["reboot"] == "kept\n"
+    assert as_nobody["layers"] == [["1", "2", "both"], "2"]
+    assert any("no cgroup for memory" in shortcoming for shortcoming in as_nobody["shortcomings"])
+
+
+@pytest.mark.parametrize("level", ["peaks", "peaks_without_isolation"])
+def test_where_no_cgroup_counts_memory_the_peak_is_what_processes_had_resident(
+    level: str, as_nobody: dict[str, Any]
+) -> None:
+    with_a_child, once_killed, after_its_exit = as_nobody[level]
+
+    assert 40 <= with_a_child < 120
+    assert once_killed == with_a_child
+    assert 80 <= after_its_exit < 160
 
 
 def test_root_reaches_the_full_level_and_doctor_says_so() -> None:

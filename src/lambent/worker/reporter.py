@@ -191,7 +191,7 @@ class Reporter:
         if has_extensions and (end.status is Status.SUCCESS or invocation.runtime_ended is not None):
             overhead_ms = (now - (invocation.runtime_ended or now)) * 1000
         request = invocation.request
-        self.memory_peak_mib = min(ceil(self._memory_peak_bytes() / _MIB), self._version.memory_mib)
+        self.memory_peak_mib = ceil(self._memory_peak_bytes() / _MIB)
         self._stream.emit(
             Report(
                 time=time.time(),

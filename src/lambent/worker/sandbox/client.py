@@ -21,7 +21,7 @@ from zlib import crc32
 
 from lambent.model.errors import PlatformError
 from lambent.model.limits import INIT_TIMEOUT_S
-from lambent.worker.sandbox import wire
+from lambent.worker.sandbox import process_tree, wire
 from lambent.worker.sandbox.plan import (
     CPU_PERIOD_US,
     RUNTIME_API_HOST,
@@ -220,6 +220,9 @@ class Sandboxes:
             case wire.Destroyed():
                 if (gone := self._sandboxes.pop(report.sandbox_id, None)) is not None:
                     gone.hear(report)
+            case wire.Booted():
+                if sandbox is not None:
+                    sandbox.hear_booted(*descriptors)
             case _:
                 if sandbox is not None:
                     sandbox.hear(report)
@@ -282,6 +285,7 @@ class Sandbox:
         self.on_death: Callable[[], None] | None = None
         """The whole generation is gone, whether asked for or not. Set it before `on_exit`, or at once after."""
         self._sandboxes = sandboxes
+        self._pid = _first_process(files.pop("process", None))
         self._files = files
         self._limits = plan_limits(plan)
         self._loop = asyncio.get_running_loop()
@@ -395,14 +399,17 @@ class Sandbox:
                 self._sandboxes.send(wire.Destroy(sandbox_id=self.id))
         await asyncio.shield(self._destroyed)
 
+    def hear_booted(self, process: int | None = None) -> None:
+        """Take in that a further generation stands; for `Sandboxes`."""
+        self._pid = _first_process(process)
+        self._boot_ended(None)
+
     def hear(self, report: wire.Report) -> None:
         """Take in what sandboxd reports; for `Sandboxes`."""
         match report:
             case wire.Exited():
                 self._unheard.append(report)
                 self._tell()
-            case wire.Booted():
-                self._boot_ended(None)
             case wire.TemplateWatched():
                 if self._on_watched is not None:
                     self._on_watched()
@@ -416,7 +423,7 @@ class Sandbox:
                 self._died()
             case wire.Destroyed():
                 self._close()
-            case wire.Started() | wire.ZygoteReady() | wire.Created() | wire.SocketOpened():
+            case wire.Started() | wire.ZygoteReady() | wire.Created() | wire.Booted() | wire.SocketOpened():
                 raise AssertionError(f"{report} is not for a sandbox")
             case _:
                 assert_never(report)
@@ -438,6 +445,8 @@ class Sandbox:
         while self._on_exit is not None and self._unheard:
             report = self._unheard.pop(0)
             if isinstance(report, wire.Exited):
+                if "memory" not in self._files:
+                    self._peak_bytes = max(self._peak_bytes, report.status.peak_kib * 1024)
                 self._on_exit(report.name, report.status)
             elif self.on_death is not None:
                 self.on_death()
@@ -501,10 +510,17 @@ class Sandbox:
             return 0
 
     def memory_peak_bytes(self) -> int:
-        """The most memory used since the last boot; 0 where no cgroup counts it."""
+        """The most memory used since the last boot.
+
+        Where no cgroup counts it, the sum of the most that each process has had resident, or what one had that has
+        ended; it can be more than the limit, which does not bite there.
+        """
         if "peak" in self._files:
-            return self._read_number("peak")
-        self._peak_bytes = max(self._peak_bytes, self.memory_bytes())
+            return min(self._read_number("peak"), self._limits.memory_bytes)  # the kernel's own may exceed the limit
+        if "memory" in self._files:
+            self._peak_bytes = max(self._peak_bytes, self.memory_bytes())
+        elif self._is_running and self._pid is not None:
+            self._peak_bytes = max(self._peak_bytes, process_tree.peak_resident_bytes(self._pid))
         return self._peak_bytes
 
     def oom_kills(self) -> int:
@@ -527,6 +543,15 @@ class Sandbox:
         if (descriptor := self._files.get("peak")) is not None:
             with suppress(OSError):  # v2 cannot before Linux 6.12: then the peak is the sandbox's, over all generations
                 os.write(descriptor, b"0")
+
+
+def _first_process(pidfd: int | None) -> int | None:
+    if pidfd is None:
+        return None
+    try:
+        return process_tree.pid_of(pidfd)
+    finally:
+        os.close(pidfd)
 
 
 def _failure(report: wire.Failed) -> PlatformError:

@@ -134,7 +134,7 @@ def _user_namespaces(is_there: bool, why_not: str) -> Finding:
 def _cgroups() -> list[Finding]:
     trees = own_trees()
     meanings = {
-        Controller.MEMORY: "MemorySize is a limit and its use is measured, and running out of it is no mere crash",
+        Controller.MEMORY: "MemorySize is a limit, and running out of it is no mere crash",
         Controller.CPU: "the share of a CPU follows MemorySize",
         Controller.PIDS: "a fork bomb ends at 1,024 processes",
         Controller.FREEZER: "an idle environment costs no CPU; the fallback, SIGSTOP, can be noticed",

@@ -294,7 +294,7 @@ class Supervisor:
     def _reap(self) -> None:
         while True:
             try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
+                pid, status, usage = os.wait4(-1, os.WNOHANG)
             except ChildProcessError:
                 return
             if pid == 0:
@@ -304,11 +304,12 @@ class Supervisor:
                 self._strangers.append((pid, status))
                 self._embryo_died(pid)
             else:
-                self._tell_end(name, status)
+                self._tell_end(name, status, peak_kib=usage.ru_maxrss)
 
-    def _tell_end(self, name: str, status: int) -> None:
+    def _tell_end(self, name: str, status: int, peak_kib: int = 0) -> None:
         how = "signal" if os.WIFSIGNALED(status) else "code"
-        self._send_exit(name, **{how: os.WTERMSIG(status) if how == "signal" else os.WEXITSTATUS(status)})
+        end = os.WTERMSIG(status) if how == "signal" else os.WEXITSTATUS(status)
+        self._send_exit(name, **{how: end, "peak_kib": peak_kib})
 
     def _embryo_died(self, pid: int) -> None:
         if self._embryo is not None and self._embryo[0] == pid:

@@ -1,4 +1,4 @@
-"""All processes below one, and their end where no PID namespace holds them together, as at the level `process`."""
+"""All processes below one: their end where no PID namespace holds them, their memory where no cgroup counts it."""
 
 from __future__ import annotations
 
@@ -21,6 +21,13 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
+def pid_of(pidfd: int) -> int | None:
+    """What we call the process that a descriptor stands for, whatever its owner calls it; None once it is gone."""
+    _, _, after = _read(f"/proc/self/fdinfo/{pidfd}").partition("Pid:")
+    pid = int(after.split(None, 1)[0]) if after else 0
+    return pid if pid > 0 else None
+
+
 def kill(pid: int) -> None:
     """Kill everything below a process that adopts its orphans; some may be born while we look, so look again."""
     deadline = time.monotonic() + _GIVE_UP_S
@@ -28,6 +35,16 @@ def kill(pid: int) -> None:
         for child in alive:
             with suppress(ProcessLookupError):
                 os.kill(child, signal.SIGKILL)
+
+
+def peak_resident_bytes(pid: int) -> int:
+    """The sum of the most memory that each process below one has had resident. What they share counts for each."""
+    return sum(_peak_kib(child) for child in descendants(pid)) * 1024
+
+
+def _peak_kib(pid: int) -> int:
+    _, _, after = _read(f"/proc/{pid}/status").partition("VmHWM:")
+    return int(after.split(None, 1)[0]) if after else 0
 
 
 def _tasks(pid: int) -> list[str]:

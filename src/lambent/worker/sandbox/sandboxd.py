@@ -363,7 +363,7 @@ class Sandboxd:
             return
         held.boots_left = 0
         if held.slot.is_handed_over:
-            self._tell(wire.Booted(sandbox_id=held.sandbox_id))
+            held.slot.tell_booted(self._server, held.sandbox_id)
         else:
             held.slot.hand_over(self._server, held.sandbox_id)
 

@@ -23,7 +23,7 @@ import msgspec
 from lambent.model.errors import PlatformError
 from lambent.model.limits import EPHEMERAL_STORAGE_MIB_MINIMUM, PROCESSES
 from lambent.worker.sandbox import init, inner_wire, kernel, process_tree, wire
-from lambent.worker.sandbox.cgroups import Cgroups
+from lambent.worker.sandbox.cgroups import Cgroups, Controller
 from lambent.worker.sandbox.inner_wire import Ground, Setup, Walls
 from lambent.worker.sandbox.netlink import Netlink, bring_up
 from lambent.worker.sandbox.netns import inside, inside_new_namespace
@@ -244,6 +244,7 @@ class Slot(ABC):
 
     def hand_over(self, server: socket.socket, sandbox_id: str) -> None:
         """Tell the server that its sandbox stands, with what it needs to work with it."""
+        self._show_process()
         message = wire.Created(
             sandbox_id=sandbox_id,
             names=tuple(self._to_hand_over),
@@ -251,6 +252,17 @@ class Slot(ABC):
         )
         wire.send(server, message, list(self._to_hand_over.values()))
         self._close_handed_over()
+
+    def tell_booted(self, server: socket.socket, sandbox_id: str) -> None:
+        """Tell the server that a further generation stands."""
+        self._show_process()
+        wire.send(server, wire.Booted(sandbox_id=sandbox_id), list(self._to_hand_over.values()))
+        self._close_handed_over()
+
+    def _show_process(self) -> None:
+        """Where no cgroup counts memory, the server looks at the processes, which are all below this one."""
+        if self.generation is not None and Controller.MEMORY not in self._cgroups.controllers:
+            self._to_hand_over["process"] = os.pidfd_open(self.generation.pid)
 
     @property
     def is_running(self) -> bool:

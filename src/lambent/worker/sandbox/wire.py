@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -25,6 +25,8 @@ class ExitStatus:
     code: int | None = None
     signal: int | None = None
     failure: str | None = None
+    peak_kib: int = field(default=0, compare=False)
+    """The most memory it has had resident; an executed one at least what PID 1 has."""
 
 
 class Message(msgspec.Struct, frozen=True, tag=True):
@@ -168,7 +170,7 @@ class ZygoteReady(Message, frozen=True, kw_only=True):
 
 
 class Created(Message, frozen=True, kw_only=True):
-    """With descriptors, named in order: those of `Sandbox`, and the cgroup files it works with."""
+    """With descriptors, named in order: those of `Sandbox`, the cgroup files it works with, and that of Booted."""
 
     sandbox_id: str
     names: tuple[str, ...]
@@ -182,7 +184,10 @@ class SocketOpened(Message, frozen=True, kw_only=True):
 
 
 class Booted(Message, frozen=True, kw_only=True):
-    """Also PID 1 to sandboxd: the generation stands, its processes are about to be started."""
+    """Also PID 1 to sandboxd: the generation stands, its processes are about to be started.
+
+    To the server, where no cgroup counts memory, with a descriptor of PID 1, which the whole generation is below.
+    """
 
     sandbox_id: str
 
