@@ -51,6 +51,9 @@ _INDEXES_KEPT = 256
 _BLANKS_FOR_A_SPARE = 4
 _DESCRIPTORS_FOR_A_BLANK = 64
 _QUIET_S = 0.5
+_RESPITE_S = 0.006
+"""About as long as a function takes from being given a sandbox to its answer."""
+_FEW_SPARES = 2
 _DONE = object()
 _CHORES_PER_STEP = 64
 """For each that many, one step of what can wait comes before what cannot."""
@@ -116,7 +119,7 @@ class Sandboxd:
         with suppress(BrokenPipeError, ConnectionResetError):
             while True:
                 ready = self._selector.select(self._patience_s())
-                for _ in range(chores_due(len(self._chores), is_idle=not ready)):
+                for _ in range(chores_due(len(self._chores), is_idle=not ready and not self._respite_s())):
                     self._do_a_chore()
                 for key, _ in ready:
                     if key.fileobj is self._server:
@@ -135,12 +138,18 @@ class Sandboxd:
 
     def _patience_s(self) -> float | None:
         if self._chores:
-            return 0
+            return self._respite_s()
         return (
             _LOOK_AROUND_S
             if any(self._spares.values()) or self._restores.has_spares or self._stock.has_blanks
             else None
         )
+
+    def _respite_s(self) -> float:
+        """How much longer who was just given a sandbox shall have the CPU for itself, if some still stand ready."""
+        if sum(map(len, self._spares.values())) < _FEW_SPARES:
+            return 0
+        return max(0, _RESPITE_S - (time.monotonic() - self._last_created_s))
 
     def close(self) -> None:
         """Kill everything and give everything back."""
