@@ -6,7 +6,11 @@ warm invoke costs one write, one read and one waking up.
 
 from __future__ import annotations
 
-from lambent_runtime.connection import Connection
+from lambent_runtime.connection import connect
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from lambent_runtime.connection import Connection
 
 _ROOT = "/2018-06-01/runtime"
 _RESPONSE_LIMIT_BYTES = 6 * 1024 * 1024 + 100
@@ -44,9 +48,9 @@ class RuntimeClient:
 
     __slots__ = ("_answers_due", "_connection", "_host", "_next", "is_streaming")
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, connection: Connection | None = None) -> None:
         host, _, port = address.rpartition(":")
-        self._connection = Connection(host, int(port))
+        self._connection = connection or connect(host, int(port))
         self._host = f"Host: {address}\r\n"
         self._next = f"GET {_ROOT}/invocation/next HTTP/1.1\r\n{self._host}\r\n".encode()
         self._answers_due = 0

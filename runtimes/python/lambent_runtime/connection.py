@@ -22,10 +22,8 @@ class Connection:
 
     __slots__ = ("_has_read", "_received", "_socket", "_wake_at")
 
-    def __init__(self, host: str, port: int) -> None:
-        self._socket = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM)
-        self._socket.connect((host, port))
-        self._socket.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
+    def __init__(self, connected: _socket.socket) -> None:
+        self._socket = connected
         self._received = b""
         self._wake_at = 1
         self._has_read = False
@@ -100,6 +98,14 @@ class Connection:
         if size != self._wake_at:
             self._socket.setsockopt(_socket.SOL_SOCKET, _socket.SO_RCVLOWAT, size)
             self._wake_at = size
+
+
+def connect(host: str, port: int) -> Connection:
+    """A connection to the Runtime API."""
+    connected = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM)
+    connected.connect((host, port))
+    connected.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
+    return Connection(connected)
 
 
 @lru_cache(maxsize=2)  # that an answer was accepted is told in the same words for a second, between two invocations

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     Handler = Callable[[object, object], object]
 
-_TRACE_ID = "_X_AMZN_TRACE_ID"
+TRACE_ID = "_X_AMZN_TRACE_ID"
 _STREAMED = (types.GeneratorType, types.AsyncGeneratorType, StreamingCall)
 
 
@@ -50,10 +50,11 @@ def serve(handler: Handler, client: RuntimeClient) -> NoReturn:
     client.ask_next()
     while True:
         # Nothing of an invocation is named here, so that its payloads are free while waiting for the next.
-        _invoke(handler, client, client.receive(), facts)
+        invoke(handler, client, client.receive(), facts)
 
 
-def _invoke(handler: Handler, client: RuntimeClient, invocation: Invocation, facts: dict[str, object]) -> None:
+def invoke(handler: Handler, client: RuntimeClient, invocation: Invocation, facts: dict[str, object]) -> None:
+    """One invocation, from the event to the answer."""
     headers = invocation.headers
     log.current.request_id = invocation.request_id
     log.current.tenant_id = headers.get("lambda-runtime-aws-tenant-id")
@@ -107,8 +108,8 @@ def _set_trace_id(trace_id: str | None) -> None:
     The C library never forgets a value it was given, so what nobody samples is told to Python alone.
     """
     if trace_id and "Sampled=1" in trace_id:
-        os.environ[_TRACE_ID] = trace_id
+        os.environ[TRACE_ID] = trace_id
     elif trace_id and hasattr(os.environ, "_data"):
-        os.environ._data[os.environ.encodekey(_TRACE_ID)] = os.environ.encodevalue(trace_id)  # type: ignore[attr-defined]
+        os.environ._data[os.environ.encodekey(TRACE_ID)] = os.environ.encodevalue(trace_id)  # type: ignore[attr-defined]
     else:
-        os.environ.pop(_TRACE_ID, None)
+        os.environ.pop(TRACE_ID, None)

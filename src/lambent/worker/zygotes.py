@@ -20,6 +20,7 @@ _READ_AT_START = ("PYTHON", "LD_", "LC_", "LANG", "MALLOC_", "GLIBC_", "LOCPATH"
 
 _CLIENT = ("lambent_runtime.loop", "site")
 _PROLOGUE = "lambent_runtime.prologue"
+_REHEARSAL = "lambent_runtime.rehearsal"
 _SDK = (
     *("boto3", "boto3.dynamodb.transform", "boto3.ec2.createtags", "boto3.s3.inject", "boto3.s3.transfer"),
     *("botocore.client", "botocore.httpsession", "botocore.retries.standard", "botocore.session", "botocore.signers"),
@@ -56,6 +57,7 @@ def zygote_plans(interpreters: Iterable[Interpreter], runtime_dir: Path) -> tupl
             language_dir=str(interpreter.language_dir) if interpreter.language_dir else None,
             preloads=_CLIENT + preloads,
             prologue=_PROLOGUE,
+            rehearsal=_REHEARSAL,
         )
         for interpreter in preferred.values()
         for suffix, preloads in (("", ()), (_WITH_SDK, _SDK))

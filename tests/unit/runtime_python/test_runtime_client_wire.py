@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 sys.path.append(str(Path(__file__).parents[3] / "runtimes" / "python"))
 
 from lambent_runtime.client import Invocation, RuntimeApiError, RuntimeClient
-from lambent_runtime.connection import Connection, ConnectionLost
+from lambent_runtime.connection import ConnectionLost, connect
 
 ACCEPTED = b'HTTP/1.1 202 Accepted\r\nContent-Type: application/json\r\nContent-Length: 16\r\n\r\n{"status":"OK"}\n'
 NEXT_HEAD = (
@@ -105,7 +105,7 @@ def test_a_write_the_kernel_takes_in_parts_is_finished() -> None:
             received.extend(data)
 
     with listening() as server:
-        connection: Any = Connection("127.0.0.1", server.getsockname()[1])
+        connection: Any = connect("127.0.0.1", server.getsockname()[1])
         platform, _ = server.accept()
         connection._socket = Sparing(connection._socket)
         reader = threading.Thread(target=read_all, args=(platform,))

@@ -40,10 +40,12 @@ class Forked(BaseException):
     Which process will be told through the pipe `told`, perhaps much later.
     """
 
-    def __init__(self, told: int, output_fd: int) -> None:
+    def __init__(self, told: int, output_fd: int, *, has_time: bool) -> None:
         super().__init__()
         self.told = told
         self.output_fd = output_fd
+        self.has_time = has_time
+        """Nobody waits for it yet."""
 
 
 def run(setup: Setup, ground: Ground | None, told: int | None = None) -> Forked:
@@ -173,6 +175,7 @@ class Supervisor:
 
     def __init__(self, setup: Setup, control: _socket.socket, *, can_conceive: bool) -> None:
         self._output_fd = setup.output
+        self._is_held_back = setup.is_held_back
         self._is_pid_1 = setup.walls is not None
         self._can_conceive = can_conceive
         self._embryo: tuple[int, int] | None = None
@@ -197,7 +200,7 @@ class Supervisor:
         """
         pid = os.fork()
         if pid == 0:
-            return Forked(told, self._output_fd)
+            return Forked(told, self._output_fd, has_time=self._is_held_back)
         self._names[pid] = inner_wire.FORKED
         os.close(told)
         return None
@@ -277,7 +280,7 @@ class Supervisor:
         told, tell = os.pipe2(os.O_CLOEXEC)
         pid = os.fork()
         if pid == 0:
-            raise Forked(told, self._output_fd)
+            raise Forked(told, self._output_fd, has_time=False)
         os.close(told)
         return pid, tell
 

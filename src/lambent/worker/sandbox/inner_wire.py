@@ -63,6 +63,8 @@ class Setup(NamedTuple):
     output: int
     network_namespace: int
     cgroup_procs: Sequence[int]
+    is_held_back: bool
+    """Nobody waits for it yet."""
 
 
 class Process(NamedTuple):
@@ -79,13 +81,14 @@ class Process(NamedTuple):
 def write_setup(setup: Setup) -> Tuple[bytes, List[int]]:  # noqa: UP006
     """A setup as a packet and its descriptors."""
     descriptors = [setup.control, setup.output, setup.network_namespace, *setup.cgroup_procs]
-    return json.dumps(setup.walls).encode(), descriptors
+    return json.dumps([setup.walls, setup.is_held_back]).encode(), descriptors
 
 
 def read_setup(packet: bytes, descriptors: Sequence[int]) -> Setup:
     """What `write_setup` wrote, in another process."""
     control, output, network_namespace, *cgroup_procs = descriptors
-    return Setup(read_walls(json.loads(packet)), control, output, network_namespace, cgroup_procs)
+    walls, is_held_back = json.loads(packet)
+    return Setup(read_walls(walls), control, output, network_namespace, cgroup_procs, is_held_back)
 
 
 def read_walls(walls: Sequence[Any]) -> Walls:

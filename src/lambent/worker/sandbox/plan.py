@@ -70,6 +70,8 @@ class ZygotePlan:
     """Modules."""
     prologue: str
     """A module imported last, which does what every runtime begins with."""
+    rehearsal: str
+    """A module whose `rehearse` does in a waiting child what every invocation does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

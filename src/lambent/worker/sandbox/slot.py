@@ -167,6 +167,7 @@ class Slot(ABC):
         self._name = f"slot-{index}"
         self._cgroups = host.cgroups
         self._undo: list[Callable[[], object]] = []
+        self._is_held_back = False
         self._to_hand_over: dict[str, int] = {}
         self._addresses: dict[str, str] = {}
 
@@ -289,6 +290,7 @@ class Slot(ABC):
         """Make the generation, which stands, this function's, and start its processes."""
         assert self.generation is not None
         self.generation.is_assigned = True
+        self._is_held_back = False
         with step("make cgroups"):
             self._cgroups.limit(self._name, plan_limits(plan))
         self._settle(plan)
@@ -309,6 +311,7 @@ class Slot(ABC):
 
     def hold_back(self) -> None:
         """Nobody waits for it yet."""
+        self._is_held_back = True
         with step("make cgroups"):
             self._cgroups.hold_back(self._name)
 
@@ -391,6 +394,7 @@ class WalledSlot(Slot):
             output=self._output_fd,
             network_namespace=self._network_namespace,
             cgroup_procs=self._cgroup_procs,
+            is_held_back=self._is_held_back,
         )
         return zygotes.fork(self.shape.zygote, setup)
 
@@ -489,6 +493,7 @@ class OpenSlot(Slot):
             output=self._output_fd,
             network_namespace=-1,
             cgroup_procs=self._cgroup_procs,
+            is_held_back=False,
         )
         pid = os.fork()
         if pid == 0:

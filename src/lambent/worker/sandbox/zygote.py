@@ -17,6 +17,7 @@ import os
 import sys
 import time
 from base64 import b64decode
+from typing import Callable, Dict, NamedTuple  # noqa: UP035 - for Python 3.8
 
 from lambent.worker.sandbox import init, inner_wire, kernel
 from lambent.worker.sandbox.inner_wire import Ground, Process
@@ -27,8 +28,31 @@ if TYPE_CHECKING:
     from _socket import socket
 
 
+class _Child(NamedTuple):
+    """What a runtime keeps of its zygote."""
+
+    started_with: Dict[str, str]  # noqa: UP006
+    """The variables that its interpreter found."""
+    added: Dict[str, str]  # noqa: UP006
+    """Those among them that are not the platform's."""
+    rehearse: Callable[[], None]
+    has_time: bool
+    """Nobody waits for it yet."""
+
+
 def serve(path: list[str]) -> None:
-    """Be a zygote; returns in what one of its children forks. `path`: sys.path as it must be."""
+    """Be a zygote; returns in what one of its children forks, once that is told whose runtime it is.
+
+    `path`: sys.path as it must be.
+    """
+    child = _be_zygote(path)  # what a zygote needs is let go of in its return, before anybody waits
+    if child.has_time:
+        _rehearse(child)
+    _become_the_functions(child)
+
+
+def _be_zygote(path: list[str]) -> _Child:
+    """Returns in what one of its children forks."""
     name = os.path.basename(sys.executable)
     kernel.set_name("lambent-zygote")
     control = inner_wire.attach(inner_wire.ZYGOTE_CONTROL)
@@ -49,6 +73,8 @@ def serve(path: list[str]) -> None:
         raise
     sys.path[:] = path
     importlib.import_module(orders["prologue"])
+    rehearse = importlib.import_module(orders["rehearsal"]).rehearse
+    del sys.modules[orders["rehearsal"]]
     _forget_ourselves()
     modules = sorted({name.partition(".")[0] for name in sys.modules})
     init.set_resource_limits(orders["resource_limits"])
@@ -57,8 +83,10 @@ def serve(path: list[str]) -> None:
     gc.freeze()  # children share these pages as long as nobody writes to them
     gc.disable()  # until one of them is a runtime
     inner_wire.send(control, "ZygoteReady", name=orders["name"], modules=modules)
-    _become_runtime(bear(control, ground, builder, is_client=True), name)
-    _become_the_functions(started_with, added)
+    forked = bear(control, ground, builder, is_client=True)
+    control.detach()  # in its place comes what the runtime waits at
+    _become_runtime(forked, name)
+    return _Child(started_with, added, rehearse, forked.has_time)
 
 
 def _preload(modules: list[str]) -> None:
@@ -131,11 +159,19 @@ def _become_runtime(forked: init.Forked, name: str) -> None:
         sys.modules["_ssl"].RAND_add(os.urandom(48), 48.0)
 
 
-def _become_the_functions(started_with: dict[str, str], added: dict[str, str]) -> None:
+def _rehearse(child: _Child) -> None:
+    """Whatever is first written to after a fork is copied: now, so that it need not be while somebody waits."""
+    child.rehearse()
+    other = {**child.started_with, "REHEARSAL": ""}
+    _replace_variables(child.started_with, other)
+    _replace_variables(other, child.started_with)
+
+
+def _become_the_functions(child: _Child) -> None:
     """Wait until it is told whose this runtime is."""
     process = _wait_to_be_told()
     gc.enable()
-    _replace_variables(started_with, {**process.env, **added})
+    _replace_variables(child.started_with, {**process.env, **child.added})
     os.chdir(process.cwd)
 
 

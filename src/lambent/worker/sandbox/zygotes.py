@@ -222,6 +222,7 @@ def _start(plan: ZygotePlan, ground: Ground) -> Zygote:
         "env": sorted(plan.env),
         "preloads": plan.preloads,
         "prologue": plan.prologue,
+        "rehearsal": plan.rehearsal,
         "seccomp_program": b64encode(ground.seccomp_program).decode(),
         "last_capability": ground.last_capability,
         "resource_limits": RESOURCE_LIMITS,
