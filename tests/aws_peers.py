@@ -30,11 +30,8 @@ def elasticmq(directory: Path) -> Iterator[str]:
     options = [*_SMALL, f"-Dconfig.file={configuration}", "-cp", f"{jars(ELASTICMQ)}/*"]
     command = [program("java"), *options, "org.elasticmq.server.Main"]
     server = ServerProgram(name="ElasticMQ", command=command, port=port, log=directory / "elasticmq.log")
-    server.start()
-    try:
+    with server:
         yield f"http://127.0.0.1:{port}"
-    finally:
-        server.stop()
 
 
 @contextmanager
@@ -46,11 +43,8 @@ def dynamodb_local(directory: Path) -> Iterator[str]:
     main = "com.amazonaws.services.dynamodbv2.local.main.ServerRunner"
     command = [program("java"), *options, main, "-inMemory", "-disableTelemetry", "-port", str(port)]
     server = ServerProgram(name="DynamoDB Local", command=command, port=port, log=directory / "dynamodb.log")
-    server.start()
-    try:
+    with server:
         yield f"http://127.0.0.1:{port}"
-    finally:
-        server.stop()
 
 
 @contextmanager
@@ -70,8 +64,5 @@ def kinesis_mock(directory: Path) -> Iterator[str]:
     server = ServerProgram(
         name="Kinesis Mock", command=command, port=port, log=directory / "kinesis.log", environment=settings
     )
-    server.start()
-    try:
+    with server:
         yield f"http://127.0.0.1:{port}"
-    finally:
-        server.stop()

@@ -17,7 +17,7 @@ import rabbitmq_server
 from collector import Collector, collecting
 from kafka_servers import ApacheKafka, apache_kafka, make_topic, mock_kafka, name_topic
 from lambent.testing.service import RunningService, deploy, running_service
-from server_programs import Absent
+from server_programs import or_skip
 
 # A busy machine is no failure: hypothesis takes an example of more than 200 ms for one.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -45,11 +45,8 @@ def logs(service: RunningService) -> Any:
 @pytest.fixture(scope="session")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApacheKafka]:
     """Apache Kafka, for the whole run."""
-    try:
-        with apache_kafka(tmp_path_factory.mktemp("kafka")) as running:
-            yield running
-    except Absent as error:
-        pytest.skip(f"no Apache Kafka: {error}")
+    with or_skip("Apache Kafka"), apache_kafka(tmp_path_factory.mktemp("kafka")) as running:
+        yield running
 
 
 @pytest.fixture(scope="session", params=["Apache Kafka", "librdkafka's mock"])
@@ -82,11 +79,8 @@ def collector() -> Iterator[Collector]:
 @pytest.fixture(scope="session")
 def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[rabbitmq_server.RabbitMq]:
     """RabbitMQ, for the whole run."""
-    try:
-        with rabbitmq_server.rabbitmq(tmp_path_factory.mktemp("rabbitmq")) as running:
-            yield running
-    except rabbitmq_server.Absent as error:
-        pytest.skip(f"no RabbitMQ: {error}")
+    with or_skip("RabbitMQ"), rabbitmq_server.rabbitmq(tmp_path_factory.mktemp("rabbitmq")) as running:
+        yield running
 
 
 _numbers = itertools.count()

@@ -61,11 +61,8 @@ def apache_kafka(directory: Path) -> Iterator[ApacheKafka]:
         client_tls=client_tls,
         certificates=certificates,
     )
-    kafka.start()
-    try:
+    with kafka:
         yield kafka
-    finally:
-        kafka.stop()
 
 
 def _properties(directory: Path, ports: list[int], certificates: Certificates) -> str:

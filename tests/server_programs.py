@@ -12,6 +12,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import pytest
 
 _CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "lambent-tests"
 _GET_S = 300
@@ -27,6 +31,15 @@ class Absent(Exception):
     """It cannot be had on this host; the message says why."""
 
 
+@contextmanager
+def or_skip(name: str) -> Iterator[None]:
+    """Skip what needs a server that is absent."""
+    try:
+        yield
+    except Absent as error:
+        pytest.skip(f"no {name}: {error}")
+
+
 @dataclass(slots=True, kw_only=True)
 class ServerProgram:
     """It answers at `port` once `start` has returned, and ends with the test run, however that ends."""
@@ -37,9 +50,21 @@ class ServerProgram:
     log: Path
     environment: Mapping[str, str] = field(default_factory=dict)
     """Beside our own."""
+    answers: Callable[[socket.socket], bool] = lambda connection: True
+    """Whether it does what it is there for, by a connection that has been made."""
     _process: subprocess.Popen[bytes] | None = None
 
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
     def start(self) -> None:
+        """Raises Absent."""
         with self.log.open("ab") as output:
             self._process = subprocess.Popen(
                 [*_ends_with_us(), *self.command],
@@ -50,13 +75,18 @@ class ServerProgram:
             )
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline and self._process.poll() is None:
-            try:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
+            if self._is_ready():
                 return
-            except OSError:
-                time.sleep(0.05)
+            time.sleep(0.05)
         self.stop()
         raise Absent(f"{self.name} did not start:\n{self.log.read_text()[-2000:]}")
+
+    def _is_ready(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), 1) as connection:
+                return self.answers(connection)
+        except OSError:
+            return False
 
     @contextmanager
     def frozen(self) -> Iterator[None]:

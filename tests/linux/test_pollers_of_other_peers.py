@@ -22,7 +22,7 @@ import pytest
 from aws_peers import dynamodb_local, elasticmq, kinesis_mock
 from collector import TELLING, Collector, wait_until
 from lambent.testing.service import RunningService, deploy, start_service
-from server_programs import Absent
+from server_programs import or_skip
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="real sandboxes are tested as root"),
@@ -88,29 +88,20 @@ def handler(event, context):
 
 @pytest.fixture(scope="module")
 def queues(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    try:
-        with elasticmq(tmp_path_factory.mktemp("elasticmq")) as url:
-            yield url
-    except Absent as error:
-        pytest.skip(f"no ElasticMQ: {error}")
+    with or_skip("ElasticMQ"), elasticmq(tmp_path_factory.mktemp("elasticmq")) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")
 def tables(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    try:
-        with dynamodb_local(tmp_path_factory.mktemp("dynamodb")) as url:
-            yield url
-    except Absent as error:
-        pytest.skip(f"no DynamoDB Local: {error}")
+    with or_skip("DynamoDB Local"), dynamodb_local(tmp_path_factory.mktemp("dynamodb")) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")
 def streams(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    try:
-        with kinesis_mock(tmp_path_factory.mktemp("kinesis")) as url:
-            yield url
-    except Absent as error:
-        pytest.skip(f"no Kinesis Mock: {error}")
+    with or_skip("Kinesis Mock"), kinesis_mock(tmp_path_factory.mktemp("kinesis")) as url:
+        yield url
 
 
 def peer(service: str, url: str) -> Any:
