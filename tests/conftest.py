@@ -42,6 +42,23 @@ def logs(service: RunningService) -> Any:
     return service.client("logs")
 
 
+@pytest.fixture(scope="module")
+def moto() -> Iterator[str]:
+    """The URL of what answers as AWS's services do."""
+    from moto_server import moto_server  # few tests want it, and importing it takes as long as some of them
+
+    with moto_server() as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def peer(moto: str) -> Callable[..., Any]:
+    """Makes clients of moto: of a service, in a region."""
+    from moto_server import moto_client
+
+    return lambda service, region="us-east-1": moto_client(service, moto, region)
+
+
 @pytest.fixture(scope="session")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApacheKafka]:
     """Apache Kafka, for the whole run."""

@@ -55,7 +55,9 @@ from lambent.model.arn import FunctionArn
 from lambent.model.function import FunctionRecord, FunctionVersion
 from lambent.model.limits import REQUEST_BYTES
 from lambent.pollers import Pollers, Surroundings
+from lambent.ports.sources import Sources
 from lambent.ports.store import Store
+from lambent.ports.targets import Targets
 from lambent.spec.service import Service, load, load_model
 from lambent.worker.aws_endpoint import AwsEndpoint
 from lambent.worker.code_cache import CodeCache
@@ -127,6 +129,7 @@ class Host:
         blobs = FileBlobs(data_dir / "blobs")
         code_cache = CodeCache(data_dir / "code", blobs)
         identity = _Identity(store, root_key.load_or_create(data_dir), is_open=options.auth is Auth.OPEN)
+        aws = await stack.enter_async_context(AwsServices(options.endpoints, _operators_signature()))
         aws_endpoint = await stack.enter_async_context(AwsEndpoint(options.endpoints))
         worker = await stack.enter_async_context(self._worker(code_cache, telemetry, identity, aws_endpoint, stack))
         manager = await stack.enter_async_context(
@@ -142,12 +145,13 @@ class Host:
         resolver = await self._resolver(store, manager, worker, stack)
         stack.callback(store.watch("function/", urls.forget))
         local_api = LocalApi(blobs=blobs, secret=secrets.token_bytes(32), describe=self._describe(manager, worker))
-        control = await self._control(store, blobs, worker, local_api, identity, manager.allocation, stack)
+        control = await self._control(store, blobs, worker, local_api, identity, manager.allocation, aws, stack)
         await _begin(store, resolver, urls, control, worker)
         await stack.enter_async_context(control)
         invoker = Invoker(resolver, manager)
-        brokers = await self._brokers(stack)
-        events = await self._events(queue, store, invoker, brokers, stack)
+        brokers = Brokers(options.brokers, Secrets(options.secrets, aws))
+        targets = KafkaTargets(store, brokers, others=HttpTargets(aws))
+        events = await self._events(queue, store, invoker, targets, stack)
         gateway = Gateway(
             authenticator=identity.authenticator,
             services=self._services,
@@ -167,7 +171,8 @@ class Host:
         limits = Limits(
             body_bytes=2 * REQUEST_BYTES
         )  # the gateway refuses in AWS's words what is only a little too large
-        pollers = await self._pollers(store, queue, invoker, brokers, stack)
+        sources = SourcesByKind(HttpSources(aws, store), brokers)
+        pollers = await self._pollers(store, queue, invoker, sources, stack)
         local_api.serve_signed("events", EventsApi(events, pollers, identity.authenticator).answer)
         server = await stack.enter_async_context(Server(gateway.handle, limits=limits, name="frontend"))
         return server, (server.drain, events.drain, pollers.drain)
@@ -230,20 +235,14 @@ class Host:
         stack.callback(store.watch("function/", written))
         return resolver
 
-    async def _brokers(self, stack: AsyncExitStack) -> Brokers:
-        services = AwsServices(self._options.endpoints, _operators_signature())
-        secrets_manager = await stack.enter_async_context(services)
-        return Brokers(self._options.brokers, Secrets(self._options.secrets, secrets_manager))
-
     async def _events(
-        self, queue: SqliteEventQueue, store: SqliteStore, invoker: Invoker, brokers: Brokers, stack: AsyncExitStack
+        self, queue: SqliteEventQueue, store: SqliteStore, invoker: Invoker, targets: Targets, stack: AsyncExitStack
     ) -> Events:
-        targets = await stack.enter_async_context(HttpTargets(self._options.endpoints, _operators_signature()))
         events = Events(
             queue,
             store,
             invoker,
-            KafkaTargets(store, brokers, others=targets),
+            targets,
             concurrency=self._options.account_concurrency,
             new_request_id=new_request_id,
             is_host_busy=_is_host_busy,
@@ -251,12 +250,11 @@ class Host:
         return await stack.enter_async_context(events)
 
     async def _pollers(
-        self, store: SqliteStore, queue: SqliteEventQueue, invoker: Invoker, brokers: Brokers, stack: AsyncExitStack
+        self, store: SqliteStore, queue: SqliteEventQueue, invoker: Invoker, sources: Sources, stack: AsyncExitStack
     ) -> Pollers:
-        services = await stack.enter_async_context(HttpSources(self._options.endpoints, store, _operators_signature()))
         around = Surroundings(
             store=store,
-            sources=SourcesByKind(services, brokers),
+            sources=sources,
             ownership=LocalOwnership(),
             outcomes=queue,
             invoke=invoker.invoke,
@@ -273,6 +271,7 @@ class Host:
         local_api: LocalApi,
         identity: _Identity,
         allocation: AllocationOf,
+        aws: AwsServices,
         stack: AsyncExitStack,
     ) -> Control:
         code_source = await stack.enter_async_context(
@@ -282,14 +281,11 @@ class Host:
                 secret_key=os.environ.get("AWS_SECRET_ACCESS_KEY", ""),
             )
         )
-        event_sources = await stack.enter_async_context(
-            HttpEventSources(self._options.endpoints, _operators_signature())
-        )
         return Control(
             store=store,
             blobs=blobs,
             code_source=code_source,
-            event_sources=event_sources,
+            event_sources=HttpEventSources(aws),
             roles=identity.execution_roles,
             activate=worker.prepare,
             snapshots=worker,

@@ -12,10 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import aiormq
-import boto3
 import pytest
 from aiokafka import AIOKafkaConsumer
-from moto.server import ThreadedMotoServer
 from pamqp.commands import Basic
 
 import kafka_servers
@@ -41,25 +39,16 @@ def handler(event, context):
 
 
 @pytest.fixture(scope="module")
-def secrets(kafka: ApacheKafka) -> Iterator[tuple[str, dict[str, str]]]:
+def secrets(kafka: ApacheKafka, moto: str, peer: Callable[..., Any]) -> tuple[str, dict[str, str]]:
     """A Secrets Manager, and the ARNs of what it holds."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    url = "http://{}:{}".format(*server.get_host_and_port())
-    client = boto3.client(
-        "secretsmanager",
-        endpoint_url=url,
-        region_name="us-east-1",
-        aws_access_key_id="key",
-        aws_secret_access_key="secret",
-    )
+    client = peer("secretsmanager")
     held = {
         "kafka-login": {"username": kafka_servers.USER, "password": kafka_servers.PASSWORD},
         "kafka-authority": {"certificate": kafka.certificates.authority},
     }
-    arns = {name: client.create_secret(Name=name, SecretString=json.dumps(one))["ARN"] for name, one in held.items()}
-    yield url, arns
-    server.stop()
+    return moto, {
+        name: client.create_secret(Name=name, SecretString=json.dumps(one))["ARN"] for name, one in held.items()
+    }
 
 
 @pytest.fixture(scope="module")

@@ -6,24 +6,13 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-import boto3
 import pytest
 from botocore.exceptions import ClientError
-from moto.server import ThreadedMotoServer
 
 from lambent.testing.service import deploy, start_service
 
 ARN = "arn:aws:{}:us-east-1:123456789012:{}"
 STREAM, TABLE = ARN.format("kinesis", "stream/absent"), ARN.format("dynamodb", "table/absent/stream/2024")
-
-
-@pytest.fixture(scope="module")
-def moto() -> Iterator[str]:
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
 
 
 @pytest.fixture(scope="module")
@@ -59,9 +48,8 @@ def client(moto: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]
         ),
     ],
 )
-def test_a_source_that_cannot_be_read_is_refused(client: Any, moto: str, source: dict[str, Any], message: str) -> None:
-    keys = {"aws_access_key_id": "key", "aws_secret_access_key": "secret"}
-    boto3.client("sqs", endpoint_url=moto, region_name="us-east-1", **keys).create_queue(QueueName="quick")
+def test_a_source_that_cannot_be_read_is_refused(client: Any, peer: Any, source: dict[str, Any], message: str) -> None:
+    peer("sqs").create_queue(QueueName="quick")
 
     with pytest.raises(ClientError) as refused:
         client.create_event_source_mapping(FunctionName="slow", **source)

@@ -15,7 +15,6 @@ from typing import Any
 import botocore.exceptions
 import botocore.session
 import pytest
-from moto.server import ThreadedMotoServer
 
 from lambent.testing.service import RunningService, deploy, running_service
 
@@ -32,27 +31,6 @@ def handler(event, context):
         os._exit(1)
     return {"id": context.aws_request_id, "trace": os.environ["_X_AMZN_TRACE_ID"], "custom": context.client_context}
 """
-
-
-@pytest.fixture(scope="module")
-def moto() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
-@pytest.fixture(scope="module")
-def peer(moto: str) -> Callable[[str], Any]:
-    session = botocore.session.get_session()
-    return lambda service: session.create_client(
-        service,
-        region_name="us-east-1",
-        endpoint_url=moto,
-        aws_access_key_id="key",
-        aws_secret_access_key="secret",
-    )
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from typing import Any
 import botocore.exceptions
 import pytest
 
-from lambent.testing.service import ROLE, RunningService, deploy, make_zip, running_service
+from lambent.testing.service import ROLE, deploy, make_zip, running_service
 
 Invoke = Callable[..., tuple[Any, dict[str, Any]]]
 Function = Callable[..., str]
@@ -123,38 +123,31 @@ class TestDiskFull:
             assert json.loads(client.invoke(FunctionName="after")["Payload"].read()) == "after"
 
 
-def test_packages_come_from_an_s3_compatible_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from moto.server import ThreadedMotoServer
-
+def test_packages_come_from_an_s3_compatible_store(
+    tmp_path: Path, moto: str, peer: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     if os.geteuid() != 0:
         pytest.skip("real sandboxes are tested as root")
-    store = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    store.start()
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    try:
-        host, port = store.get_host_and_port()
-        endpoint = f"http://{host}:{port}"
-        with running_service(tmp_path / "data", "--egress", "none", "--endpoint", f"s3={endpoint}") as service:
-            s3 = RunningService(endpoint, tmp_path, service.process, service.log).client("s3")
-            s3.create_bucket(Bucket="packages")
-            s3.put_object(Bucket="packages", Key="f.zip", Body=make_zip({"app.py": returning("from s3")}))
-            client = service.client()
-            deploy(client, "f", "", Code={"S3Bucket": "packages", "S3Key": "f.zip"})
-            assert json.loads(client.invoke(FunctionName="f")["Payload"].read()) == "from s3"
-            with pytest.raises(botocore.exceptions.ClientError) as no_key:
-                client.update_function_code(FunctionName="f", S3Bucket="packages", S3Key="nothing.zip")
-            with pytest.raises(botocore.exceptions.ClientError) as no_bucket:
-                deploy(client, "g", "", Code={"S3Bucket": "nowhere", "S3Key": "f.zip"})
-            assert [error.value.response["Error"] for error in (no_key, no_bucket)] == [
-                {
-                    "Code": "InvalidParameterValueException",
-                    "Message": f"Error occurred while GetObject. S3 Error Code: {code}. S3 Error Message: {message}",
-                }
-                for code, message in (
-                    ("NoSuchKey", "The specified key does not exist."),
-                    ("NoSuchBucket", "The specified bucket does not exist"),
-                )
-            ]
-    finally:
-        store.stop()
+    with running_service(tmp_path / "data", "--egress", "none", "--endpoint", f"s3={moto}") as service:
+        s3 = peer("s3")
+        s3.create_bucket(Bucket="packages")
+        s3.put_object(Bucket="packages", Key="f.zip", Body=make_zip({"app.py": returning("from s3")}))
+        client = service.client()
+        deploy(client, "f", "", Code={"S3Bucket": "packages", "S3Key": "f.zip"})
+        assert json.loads(client.invoke(FunctionName="f")["Payload"].read()) == "from s3"
+        with pytest.raises(botocore.exceptions.ClientError) as no_key:
+            client.update_function_code(FunctionName="f", S3Bucket="packages", S3Key="nothing.zip")
+        with pytest.raises(botocore.exceptions.ClientError) as no_bucket:
+            deploy(client, "g", "", Code={"S3Bucket": "nowhere", "S3Key": "f.zip"})
+        assert [error.value.response["Error"] for error in (no_key, no_bucket)] == [
+            {
+                "Code": "InvalidParameterValueException",
+                "Message": f"Error occurred while GetObject. S3 Error Code: {code}. S3 Error Message: {message}",
+            }
+            for code, message in (
+                ("NoSuchKey", "The specified key does not exist."),
+                ("NoSuchBucket", "The specified bucket does not exist"),
+            )
+        ]

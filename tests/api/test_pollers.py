@@ -10,9 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import botocore.session
 import pytest
-from moto.server import ThreadedMotoServer
 
 from lambent.testing.service import RunningService, deploy, running_service
 
@@ -32,22 +30,6 @@ def handler(event, context):
             raise ValueError("poison")
     return {"batchItemFailures": answers}
 """
-
-
-@pytest.fixture(scope="module")
-def moto() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
-@pytest.fixture(scope="module")
-def peer(moto: str) -> Callable[[str], Any]:
-    session = botocore.session.get_session()
-    keys = {"aws_access_key_id": "key", "aws_secret_access_key": "secret"}
-    return lambda service: session.create_client(service, region_name="us-east-1", endpoint_url=moto, **keys)
 
 
 @pytest.fixture(scope="module")

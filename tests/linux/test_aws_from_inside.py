@@ -6,12 +6,11 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import boto3
 import psutil
 import pytest
-from moto.server import ThreadedMotoServer
 
 from lambent.testing.service import RunningService, deploy, running_service
+from moto_server import moto_client, moto_server
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="real sandboxes are tested as root")
 
@@ -70,16 +69,10 @@ ECHO = "def handler(event, context):\n    return event\n"
 
 @pytest.fixture(scope="module")
 def moto() -> Iterator[str]:
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    url = f"http://{host}:{port}"
-    client = boto3.client(
-        "s3", endpoint_url=url, region_name="us-east-1", aws_access_key_id="k", aws_secret_access_key="s"
-    )
-    client.create_bucket(Bucket="bucket")
-    yield url
-    server.stop()
+    """A store that holds a bucket."""
+    with moto_server() as url:
+        moto_client("s3", url).create_bucket(Bucket="bucket")
+        yield url
 
 
 @pytest.fixture(scope="module")

@@ -15,13 +15,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import botocore.session
 import pytest
-from moto.server import ThreadedMotoServer
 from moto.sqs.models import Queue, SQSBackend
 
 from collector import TELLING, Collector, wait_until
 from lambent.testing.service import RunningService, deploy, running_service, start_service
+from moto_server import moto_server
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="real sandboxes are tested as root"),
@@ -98,18 +97,8 @@ def moto() -> Iterator[str]:
         patch.setattr(Queue, "approximate_number_of_messages", property(lambda queue: len(queue._messages)))
         for state in ("delayed", "not_visible"):
             patch.setattr(Queue, f"approximate_number_of_messages_{state}", property(lambda queue: 0))
-        server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-        server.start()
-        host, port = server.get_host_and_port()
-        yield f"http://{host}:{port}"
-        server.stop()
-
-
-@pytest.fixture(scope="module")
-def peer(moto: str) -> Callable[[str], Any]:
-    session = botocore.session.get_session()
-    keys = {"aws_access_key_id": "key", "aws_secret_access_key": "secret"}
-    return lambda service: session.create_client(service, region_name=REGION, endpoint_url=moto, **keys)
+        with moto_server() as url:
+            yield url
 
 
 @pytest.fixture

@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable
+from typing import Any
 
-import boto3
 import pytest
 from aiohttp import web
-from botocore.config import Config
-from moto.server import ThreadedMotoServer
 
 from lambent.adapters.http import code_source
 from lambent.adapters.http.code_source import S3CodeSource
 from lambent.model.errors import InvalidParameterValue, ServiceError
 
 KEY = "päckages/a b+c%20=&?#~.zip"
-
-
-@pytest.fixture(scope="module")
-def moto() -> Iterator[str]:
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
 
 
 @pytest.fixture
@@ -33,16 +22,9 @@ async def source(moto: str) -> AsyncIterator[S3CodeSource]:
 
 
 @pytest.fixture(scope="module")
-def versions(moto: str) -> list[str]:
+def versions(peer: Callable[..., Any]) -> list[str]:
     """A bucket that holds two versions of one object."""
-    s3 = boto3.client(
-        "s3",
-        endpoint_url=moto,
-        region_name="us-east-1",
-        aws_access_key_id="key",
-        aws_secret_access_key="secret",
-        config=Config(s3={"addressing_style": "path"}),
-    )
+    s3 = peer("s3")
     s3.create_bucket(Bucket="code")
     s3.put_bucket_versioning(Bucket="code", VersioningConfiguration={"Status": "Enabled"})
     return [s3.put_object(Bucket="code", Key=KEY, Body=body)["VersionId"] for body in (b"one", b"two")]

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
+from lambent.adapters.http.aws_services import AwsServices
 from lambent.adapters.http.event_sources import HttpEventSources
 from lambent.iam.sigv4 import Credential, sign
 from lambent.model.arn import FunctionArn
@@ -25,27 +24,13 @@ ABSENT_QUEUE = (
 
 
 @pytest.fixture(scope="module")
-def moto() -> Iterator[str]:
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
-@pytest.fixture(scope="module")
-def arns(moto: str) -> dict[SourceKind, str]:
+def arns(peer: Callable[..., Any]) -> dict[SourceKind, str]:
     """A queue of each kind, a stream and a table's stream."""
-
-    def client(service: str) -> Any:
-        keys = {"aws_access_key_id": "key", "aws_secret_access_key": "secret"}
-        return boto3.client(service, endpoint_url=moto, region_name=REGION, **keys)
-
-    queues = client("sqs")
+    queues = peer("sqs", REGION)
     queues.create_queue(QueueName="q", Attributes={"VisibilityTimeout": "30"})
     queues.create_queue(QueueName="q.fifo", Attributes={"FifoQueue": "true"})
-    client("kinesis").create_stream(StreamName="s", ShardCount=1)
-    table = client("dynamodb").create_table(
+    peer("kinesis", REGION).create_stream(StreamName="s", ShardCount=1)
+    table = peer("dynamodb", REGION).create_table(
         TableName="t",
         KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
         AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
@@ -64,8 +49,8 @@ def arns(moto: str) -> dict[SourceKind, str]:
 @pytest.fixture
 async def sources(moto: str) -> AsyncIterator[HttpEventSources]:
     endpoints = {"sqs": f"{moto}/", "kinesis": moto, "dynamodb": moto}
-    async with HttpEventSources(endpoints, partial(sign, Credential("key", "secret"))) as opened:
-        yield opened
+    async with AwsServices(endpoints, partial(sign, Credential("key", "secret"))) as services:
+        yield HttpEventSources(services)
 
 
 def mapping(kind: SourceKind, arn: str) -> EventSourceMapping:
@@ -127,18 +112,20 @@ async def test_a_stream_that_is_not_there_is_refused(
 
 
 async def test_nobody_is_asked_where_there_is_no_endpoint(arns: dict[SourceKind, str]) -> None:
-    async with HttpEventSources({}) as sources:
-        await sources.require_readable(mapping(SourceKind.SQS, arns[SourceKind.SQS]), function_timeout_s=900)
+    sources = HttpEventSources(AwsServices({}))
+    await sources.require_readable(mapping(SourceKind.SQS, arns[SourceKind.SQS]), function_timeout_s=900)
 
 
 async def test_an_endpoint_that_does_not_answer_is_named(arns: dict[SourceKind, str]) -> None:
-    async with HttpEventSources({"sqs": "http://127.0.0.1:1"}) as sources:
+    async with AwsServices({"sqs": "http://127.0.0.1:1"}) as services:
+        sources = HttpEventSources(services)
         with pytest.raises(InvalidParameterValue, match=r"http://127\.0\.0\.1:1 did not answer"):
             await sources.require_readable(mapping(SourceKind.SQS, arns[SourceKind.SQS]), function_timeout_s=3)
 
 
 async def test_an_endpoint_of_something_else_is_named(moto: str, arns: dict[SourceKind, str]) -> None:
-    async with HttpEventSources({"*": moto}) as unsigned:  # moto tells services by what a request is signed for
+    async with AwsServices({"*": moto}) as services:  # moto tells services by what a request is signed for
+        unsigned = HttpEventSources(services)
         for kind in (SourceKind.SQS, SourceKind.KINESIS):
             with pytest.raises(InvalidParameterValue, match="did not answer as"):
                 await unsigned.require_readable(mapping(kind, arns[kind]), function_timeout_s=3)

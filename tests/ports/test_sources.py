@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
 
-import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
+from lambent.adapters.http.aws_services import AwsServices
 from lambent.adapters.memory.sources import MemoryQueue, MemoryStream
 from lambent.adapters.memory.store import MemoryStore
 from lambent.adapters.sources.http_sources import HttpSources
@@ -25,21 +24,6 @@ from lambent.ports.sources import QueueSource, SourceUnavailable, StreamSource
 
 REGION, ACCOUNT = "eu-west-1", "123456789012"
 ROLE = "arn:aws:iam::123456789012:role/r"
-
-
-@pytest.fixture(scope="module")
-def moto() -> Iterator[str]:
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
-@pytest.fixture(scope="module")
-def peer(moto: str) -> Callable[[str], Any]:
-    keys = {"aws_access_key_id": "key", "aws_secret_access_key": "secret"}
-    return lambda service: boto3.client(service, endpoint_url=moto, region_name=REGION, **keys)
 
 
 @pytest.fixture
@@ -81,7 +65,8 @@ def version() -> FunctionVersion:
 
 async def http_sources(stack: AsyncExitStack, moto: str) -> HttpSources:
     credential = Credential("key", "secret")
-    return await stack.enter_async_context(HttpSources({"*": moto}, MemoryStore(), partial(sign, credential)))
+    services = await stack.enter_async_context(AwsServices({"*": moto}, partial(sign, credential)))
+    return HttpSources(services, MemoryStore())
 
 
 Filled = tuple[Any, Callable[[str], None]]
@@ -94,11 +79,11 @@ async def queue(request: pytest.FixtureRequest, stack: AsyncExitStack, moto: str
         memory = MemoryQueue(visibility_s=1)
         return memory, memory.put
     name = f"q{time.monotonic_ns()}"
-    url = peer("sqs").create_queue(QueueName=name, Attributes={"VisibilityTimeout": "1"})["QueueUrl"]
+    url = peer("sqs", REGION).create_queue(QueueName=name, Attributes={"VisibilityTimeout": "1"})["QueueUrl"]
     sources = await http_sources(stack, moto)
     opened = sources.queue(mapping(SourceKind.SQS, f"arn:aws:sqs:{REGION}:{ACCOUNT}:{name}"), version())
     sqs = await stack.enter_async_context(opened)
-    return sqs, lambda body: peer("sqs").send_message(QueueUrl=url, MessageBody=body)
+    return sqs, lambda body: peer("sqs", REGION).send_message(QueueUrl=url, MessageBody=body)
 
 
 def bodies(records: Any) -> list[str]:
@@ -158,12 +143,12 @@ async def stream(request: pytest.FixtureRequest, stack: AsyncExitStack, moto: st
         return memory, lambda data: memory.put("s", data, key=data)
     sources = await http_sources(stack, moto)
     if request.param == "kinesis":
-        peer("kinesis").create_stream(StreamName=name, ShardCount=1)
+        peer("kinesis", REGION).create_stream(StreamName=name, ShardCount=1)
         arn = f"arn:aws:kinesis:{REGION}:{ACCOUNT}:stream/{name}"
         kinesis = await stack.enter_async_context(sources.stream(mapping(SourceKind.KINESIS, arn), version()))
-        put = peer("kinesis").put_record
+        put = peer("kinesis", REGION).put_record
         return kinesis, lambda data: put(StreamName=name, Data=data.encode(), PartitionKey=data)
-    table = peer("dynamodb").create_table(
+    table = peer("dynamodb", REGION).create_table(
         TableName=name,
         KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
         AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
@@ -172,7 +157,7 @@ async def stream(request: pytest.FixtureRequest, stack: AsyncExitStack, moto: st
     )
     arn = table["TableDescription"]["LatestStreamArn"]
     dynamodb = await stack.enter_async_context(sources.stream(mapping(SourceKind.DYNAMODB, arn), version()))
-    return dynamodb, lambda data: peer("dynamodb").put_item(TableName=name, Item={"id": {"S": data}})
+    return dynamodb, lambda data: peer("dynamodb", REGION).put_item(TableName=name, Item={"id": {"S": data}})
 
 
 async def read(source: StreamSource, position: Position) -> list[SourceRecord]:
@@ -265,14 +250,14 @@ async def test_a_source_that_is_not_there_cannot_be_opened(
 
 
 async def test_a_source_without_an_endpoint_says_which_one_is_missing(stack: AsyncExitStack) -> None:
-    sources = await stack.enter_async_context(HttpSources({}, MemoryStore()))
+    sources = HttpSources(AwsServices({}), MemoryStore())
     arn = f"arn:aws:kinesis:{REGION}:{ACCOUNT}:stream/s"
     with pytest.raises(SourceUnavailable, match="--endpoint kinesis=URL"):
         await stack.enter_async_context(sources.stream(mapping(SourceKind.KINESIS, arn), version()))
 
 
 async def test_what_was_kept_for_a_mapping_is_removed_with_it(stack: AsyncExitStack, moto: str, peer: Any) -> None:
-    peer("kinesis").create_stream(StreamName="kept", ShardCount=1)
+    peer("kinesis", REGION).create_stream(StreamName="kept", ShardCount=1)
     sources = await http_sources(stack, moto)
     mapped = mapping(SourceKind.KINESIS, f"arn:aws:kinesis:{REGION}:{ACCOUNT}:stream/kept")
     source = await stack.enter_async_context(sources.stream(mapped, version()))

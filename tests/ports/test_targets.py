@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
 
-import botocore.session
 import pytest
-from moto.server import ThreadedMotoServer
 
+from lambent.adapters.http.aws_services import AwsServices
 from lambent.adapters.http.targets import HttpTargets
 from lambent.iam.sigv4 import Credential, sign
 from lambent.model.event import Message
@@ -27,33 +26,11 @@ ATTRIBUTES = {
 }
 
 
-@pytest.fixture(scope="module")
-def moto() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
-@pytest.fixture(scope="module")
-def peer(moto: str) -> Any:
-    """Clients of what moto plays."""
-    session = botocore.session.get_session()
-    return lambda service: session.create_client(
-        service,
-        region_name="us-east-1",
-        endpoint_url=moto,
-        aws_access_key_id="key",
-        aws_secret_access_key="secret",
-    )
-
-
 @pytest.fixture
 async def targets(moto: str) -> AsyncIterator[HttpTargets]:
     endpoints = dict.fromkeys(("sqs", "sns", "events", "s3"), moto)
-    async with HttpTargets(endpoints, partial(sign, Credential("key", "secret"))) as opened:
-        yield opened
+    async with AwsServices(endpoints, partial(sign, Credential("key", "secret"))) as services:
+        yield HttpTargets(services)
 
 
 def received(peer: Any, queue_url: str) -> dict[str, Any]:
@@ -137,16 +114,18 @@ async def test_a_target_that_is_not_there_refuses_for_good(targets: HttpTargets,
 
 
 async def test_without_an_endpoint_the_message_says_how_to_give_one() -> None:
-    async with HttpTargets({}) as targets:
-        with pytest.raises(Undelivered, match="--endpoint sqs=URL") as refused:
-            await targets.send(Message(target=f"arn:aws:sqs:us-east-1:{ACCOUNT}:q", trace_id=TRACE), RECORD)
+    targets = HttpTargets(AwsServices({}))
+    with pytest.raises(Undelivered, match="--endpoint sqs=URL") as refused:
+        await targets.send(Message(target=f"arn:aws:sqs:us-east-1:{ACCOUNT}:q", trace_id=TRACE), RECORD)
     assert refused.value.is_final
 
 
 async def test_an_endpoint_that_does_not_answer_may_come_back() -> None:
-    async with HttpTargets({"sqs": "http://127.0.0.1:1"}) as targets:
+    async with AwsServices({"sqs": "http://127.0.0.1:1"}) as services:
         with pytest.raises(Undelivered, match="did not answer") as refused:
-            await targets.send(Message(target=f"arn:aws:sqs:us-east-1:{ACCOUNT}:q", trace_id=TRACE), RECORD)
+            await HttpTargets(services).send(
+                Message(target=f"arn:aws:sqs:us-east-1:{ACCOUNT}:q", trace_id=TRACE), RECORD
+            )
     assert not refused.value.is_final
 
 
@@ -174,7 +153,9 @@ async def test_what_passes_is_told_from_what_stays(service: str, status: int, an
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    async with server, HttpTargets({service: f"http://127.0.0.1:{port}"}) as targets:
+    async with server, AwsServices({service: f"http://127.0.0.1:{port}"}) as services:
         with pytest.raises(Undelivered) as refused:
-            await targets.send(Message(target=f"arn:aws:{service}:us-east-1:{ACCOUNT}:q", trace_id=TRACE), RECORD)
+            await HttpTargets(services).send(
+                Message(target=f"arn:aws:{service}:us-east-1:{ACCOUNT}:q", trace_id=TRACE), RECORD
+            )
     assert refused.value.is_final is is_final

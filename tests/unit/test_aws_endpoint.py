@@ -15,7 +15,6 @@ from aiohttp import web
 from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import ClientError
-from moto.server import ThreadedMotoServer
 
 from lambent.http.server import Server
 from lambent.worker import aws_endpoint
@@ -243,28 +242,22 @@ async def test_a_request_is_given_up_when_the_function_is_gone(serve: Callable[.
         await gone.wait()
 
 
-async def test_boto3_uses_s3_through_it(serve: Callable[..., Any]) -> None:
-    moto = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    moto.start()
-    try:
-        host, port = moto.get_host_and_port()
-        url = await serve(s3=f"http://{host}:{port}")
-        s3 = client_of("s3", url)
+async def test_boto3_uses_s3_through_it(serve: Callable[..., Any], moto: str) -> None:
+    url = await serve(s3=moto)
+    s3 = client_of("s3", url)
 
-        def use() -> tuple[bytes, int, bytes]:
-            s3.create_bucket(Bucket="bucket")
-            s3.put_object(Bucket="bucket", Key="a b/ü", Body=b"content", ACL="public-read")
-            head = s3.head_object(Bucket="bucket", Key="a b/ü")
-            s3.put_object(Bucket="bucket", Key="empty", Body=b"")
-            anonymous = client_of("s3", url, signature_version=UNSIGNED).get_object(Bucket="bucket", Key="a b/ü")
-            read = s3.get_object(Bucket="bucket", Key="a b/ü")["Body"].read()
-            assert s3.get_object(Bucket="bucket", Key="empty")["Body"].read() == b""
-            s3.delete_object(Bucket="bucket", Key="a b/ü")
-            return read, head["ContentLength"], anonymous["Body"].read()
+    def use() -> tuple[bytes, int, bytes]:
+        s3.create_bucket(Bucket="bucket")
+        s3.put_object(Bucket="bucket", Key="a b/ü", Body=b"content", ACL="public-read")
+        head = s3.head_object(Bucket="bucket", Key="a b/ü")
+        s3.put_object(Bucket="bucket", Key="empty", Body=b"")
+        anonymous = client_of("s3", url, signature_version=UNSIGNED).get_object(Bucket="bucket", Key="a b/ü")
+        read = s3.get_object(Bucket="bucket", Key="a b/ü")["Body"].read()
+        assert s3.get_object(Bucket="bucket", Key="empty")["Body"].read() == b""
+        s3.delete_object(Bucket="bucket", Key="a b/ü")
+        return read, head["ContentLength"], anonymous["Body"].read()
 
-        assert await asyncio.to_thread(use) == (b"content", 7, b"content")
-    finally:
-        moto.stop()
+    assert await asyncio.to_thread(use) == (b"content", 7, b"content")
 
 
 def client_of(service: str, url: str, **config: Any) -> Any:

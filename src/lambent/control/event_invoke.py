@@ -12,7 +12,7 @@ from lambent.control.destinations import DestinationConfigMembers
 from lambent.control.names import function_arn, unqualified_arn
 from lambent.control.operation import Operation, parsing
 from lambent.control.paging import page
-from lambent.control.requests import FunctionRequest, QualifiedRequest
+from lambent.control.requests import FunctionPageRequest, QualifiedRequest
 from lambent.control.stamps import Stamps
 from lambent.model.arn import LATEST, FunctionArn
 from lambent.model.caller import CallerContext
@@ -24,11 +24,6 @@ class EventInvokeConfigRequest(QualifiedRequest):
     maximum_retry_attempts: int | None = None
     maximum_event_age_in_seconds: int | None = None
     destination_config: DestinationConfigMembers | None = None
-
-
-class ListEventInvokeConfigsRequest(FunctionRequest):
-    marker: str | None = None
-    max_items: int | None = None
 
 
 class EventInvokeConfigs:
@@ -45,9 +40,7 @@ class EventInvokeConfigs:
             ),
             "GetFunctionEventInvokeConfig": parsing(QualifiedRequest, self.get_function_event_invoke_config),
             "DeleteFunctionEventInvokeConfig": parsing(QualifiedRequest, self.delete_function_event_invoke_config),
-            "ListFunctionEventInvokeConfigs": parsing(
-                ListEventInvokeConfigsRequest, self.list_function_event_invoke_configs
-            ),
+            "ListFunctionEventInvokeConfigs": parsing(FunctionPageRequest, self.list_function_event_invoke_configs),
         }
 
     async def put_function_event_invoke_config(
@@ -78,9 +71,7 @@ class EventInvokeConfigs:
             await self._catalogue.put(replace(found.record, event_invoke_configs=kept), found.revision)
         return {}
 
-    async def list_function_event_invoke_configs(
-        self, caller: CallerContext, request: ListEventInvokeConfigsRequest
-    ) -> Answer:
+    async def list_function_event_invoke_configs(self, caller: CallerContext, request: FunctionPageRequest) -> Answer:
         function = unqualified_arn(caller, "ListFunctionEventInvokeConfigs", request.function_name)
         configs = (await self._existing_function(function)).record.event_invoke_configs
         names, next_marker = page(configs, request.marker, request.max_items or PAGE_MAXIMUM)

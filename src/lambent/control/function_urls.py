@@ -13,7 +13,7 @@ from lambent.control.catalogue import Catalogue, Found
 from lambent.control.names import function_arn, unqualified_arn
 from lambent.control.operation import Operation, parsing
 from lambent.control.paging import page
-from lambent.control.requests import FunctionRequest, Members, QualifiedRequest
+from lambent.control.requests import FunctionPageRequest, Members, QualifiedRequest
 from lambent.control.stamps import Stamps
 from lambent.model.arn import FunctionArn
 from lambent.model.caller import CallerContext
@@ -45,11 +45,6 @@ class CreateFunctionUrlConfigRequest(QualifiedRequest, kw_only=True):
     invoke_mode: InvokeMode | None = None
 
 
-class ListFunctionUrlConfigsRequest(FunctionRequest):
-    marker: str | None = None
-    max_items: int | None = None
-
-
 class FunctionUrls:
     def __init__(self, catalogue: Catalogue, stamps: Stamps) -> None:
         self._catalogue = catalogue
@@ -62,7 +57,7 @@ class FunctionUrls:
             "GetFunctionUrlConfig": parsing(QualifiedRequest, self.get_function_url_config),
             "UpdateFunctionUrlConfig": parsing(UpdateFunctionUrlConfigRequest, self.update_function_url_config),
             "DeleteFunctionUrlConfig": parsing(QualifiedRequest, self.delete_function_url_config),
-            "ListFunctionUrlConfigs": parsing(ListFunctionUrlConfigsRequest, self.list_function_url_configs),
+            "ListFunctionUrlConfigs": parsing(FunctionPageRequest, self.list_function_url_configs),
         }
 
     async def create_function_url_config(
@@ -123,7 +118,7 @@ class FunctionUrls:
             await self._catalogue.put(replace(found.record, url_configs=kept), found.revision)
         return {}
 
-    async def list_function_url_configs(self, caller: CallerContext, request: ListFunctionUrlConfigsRequest) -> Answer:
+    async def list_function_url_configs(self, caller: CallerContext, request: FunctionPageRequest) -> Answer:
         function = unqualified_arn(caller, "ListFunctionUrlConfigs", request.function_name)
         configs = (await self._function(function)).record.url_configs
         by_arn = {str(function.qualified(name) if name else function): name for name in configs}

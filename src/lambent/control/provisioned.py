@@ -12,7 +12,7 @@ from lambent.control.catalogue import Catalogue, is_number, not_found
 from lambent.control.names import function_arn, unqualified_arn
 from lambent.control.operation import Operation, parsing
 from lambent.control.paging import page
-from lambent.control.requests import FunctionRequest, QualifiedRequest
+from lambent.control.requests import FunctionPageRequest, QualifiedRequest
 from lambent.control.stamps import Stamps
 from lambent.model.arn import LATEST, FunctionArn
 from lambent.model.caller import CallerContext
@@ -36,11 +36,6 @@ class PutProvisionedConcurrencyConfigRequest(QualifiedRequest, kw_only=True):
     provisioned_concurrent_executions: int
 
 
-class ListProvisionedConcurrencyConfigsRequest(FunctionRequest):
-    marker: str | None = None
-    max_items: int | None = None
-
-
 class ProvisionedConcurrencyConfigs:
     def __init__(self, catalogue: Catalogue, account: Account, stamps: Stamps, allocation: AllocationOf) -> None:
         self._catalogue = catalogue
@@ -56,7 +51,7 @@ class ProvisionedConcurrencyConfigs:
             ),
             "GetProvisionedConcurrencyConfig": parsing(QualifiedRequest, self.get_provisioned_concurrency_config),
             "ListProvisionedConcurrencyConfigs": parsing(
-                ListProvisionedConcurrencyConfigsRequest, self.list_provisioned_concurrency_configs
+                FunctionPageRequest, self.list_provisioned_concurrency_configs
             ),
             "DeleteProvisionedConcurrencyConfig": parsing(QualifiedRequest, self.delete_provisioned_concurrency_config),
         }
@@ -89,9 +84,7 @@ class ProvisionedConcurrencyConfigs:
             raise ProvisionedConcurrencyConfigNotFound("No Provisioned Concurrency Config found for this function")
         return _answer(config, allocation_of(self._allocation, record, function))
 
-    async def list_provisioned_concurrency_configs(
-        self, caller: CallerContext, request: ListProvisionedConcurrencyConfigsRequest
-    ) -> Answer:
+    async def list_provisioned_concurrency_configs(self, caller: CallerContext, request: FunctionPageRequest) -> Answer:
         function = unqualified_arn(caller, "ListProvisionedConcurrencyConfigs", request.function_name)
         record = (await self._catalogue.find(function)).record
         configs = record.provisioned

@@ -114,6 +114,11 @@ class QualifiedRequest(FunctionRequest):
     qualifier: str | None = None
 
 
+class FunctionPageRequest(FunctionRequest):
+    marker: str | None = None
+    max_items: int | None = None
+
+
 class ListFunctionsRequest(Members):
     master_region: str | None = None
     function_version: str | None = None
@@ -125,11 +130,6 @@ class PublishVersionRequest(FunctionRequest):
     code_sha256: str | None = None
     description: str | None = None
     revision_id: str | None = None
-
-
-class ListVersionsRequest(FunctionRequest):
-    marker: str | None = None
-    max_items: int | None = None
 
 
 class AliasRequest(FunctionRequest):
@@ -149,10 +149,8 @@ class UpdateAliasRequest(AliasRequest):
     revision_id: str | None = None
 
 
-class ListAliasesRequest(FunctionRequest):
+class ListAliasesRequest(FunctionPageRequest):
     function_version: str | None = None
-    marker: str | None = None
-    max_items: int | None = None
 
 
 class PutFunctionConcurrencyRequest(FunctionRequest):

@@ -12,7 +12,7 @@ from lambent.control.answers import Answer
 from lambent.control.catalogue import Catalogue, is_number
 from lambent.control.names import unqualified_arn
 from lambent.control.operation import Operation, parsing
-from lambent.control.requests import ListVersionsRequest, PublishVersionRequest
+from lambent.control.requests import FunctionPageRequest, PublishVersionRequest
 from lambent.control.stamps import Stamps
 from lambent.model.arn import LATEST
 from lambent.model.caller import CallerContext
@@ -31,7 +31,7 @@ class Versions:
     def operations(self) -> Mapping[str, Operation]:
         return {
             "PublishVersion": parsing(PublishVersionRequest, self.publish_version),
-            "ListVersionsByFunction": parsing(ListVersionsRequest, self.list_versions_by_function),
+            "ListVersionsByFunction": parsing(FunctionPageRequest, self.list_versions_by_function),
         }
 
     async def publish_version(self, caller: CallerContext, request: PublishVersionRequest) -> Answer:
@@ -54,7 +54,7 @@ class Versions:
                     self._activations.begin_snapshot(version)
         return answers.configuration(version, version.qualified_arn)
 
-    async def list_versions_by_function(self, caller: CallerContext, request: ListVersionsRequest) -> Answer:
+    async def list_versions_by_function(self, caller: CallerContext, request: FunctionPageRequest) -> Answer:
         """$LATEST, then the published versions, oldest first."""
         function = unqualified_arn(caller, "ListVersionsByFunction", request.function_name)
         record = (await self._catalogue.find(function)).record

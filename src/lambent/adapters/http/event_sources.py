@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import TracebackType
-from typing import Self
 
 import msgspec
 
@@ -15,7 +13,6 @@ from lambent.adapters.http.aws_services import (
     AwsServices,
     JsonProtocol,
     Refused,
-    Signer,
     Unreachable,
 )
 from lambent.adapters.http.table_streams import TableStreams, listing
@@ -44,17 +41,8 @@ class HttpEventSources:
     What has no endpoint, and brokers, are not asked: whoever polls finds out.
     """
 
-    def __init__(self, endpoints: Mapping[str, str], sign: Signer | None = None) -> None:
-        self._services = AwsServices(endpoints, sign)
-
-    async def __aenter__(self) -> Self:
-        await self._services.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self._services.__aexit__(kind, error, traceback)
+    def __init__(self, services: AwsServices) -> None:
+        self._services = services
 
     async def require_readable(self, mapping: EventSourceMapping, *, function_timeout_s: int) -> str | None:
         service = (mapping.source_arn or ":::").split(":")[2]

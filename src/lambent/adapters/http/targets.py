@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import TracebackType
-from typing import Self
 from urllib.parse import quote, urlencode
 
 import msgspec
 
-from lambent.adapters.http.aws_services import AwsServices, ServiceRequest, Signer, Unreachable
+from lambent.adapters.http.aws_services import AwsServices, ServiceRequest, Unreachable
 from lambent.model.event import Message
 from lambent.ports.targets import Undelivered
 
@@ -18,19 +15,10 @@ _PASSING = frozenset((408, 425, 429))
 
 
 class HttpTargets:
-    """Implements `lambent.ports.targets.Targets`. Without a `sign` requests go out unsigned."""
+    """Implements `lambent.ports.targets.Targets`."""
 
-    def __init__(self, endpoints: Mapping[str, str], sign: Signer | None = None) -> None:
-        self._services = AwsServices(endpoints, sign)
-
-    async def __aenter__(self) -> Self:
-        await self._services.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self._services.__aexit__(kind, error, traceback)
+    def __init__(self, services: AwsServices) -> None:
+        self._services = services
 
     async def send(self, message: Message, body: bytes) -> None:
         service, region = message.target.split(":")[2:4]

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from types import TracebackType
-from typing import Self
 
-from lambent.adapters.http.aws_services import DYNAMODB_STREAMS, KINESIS, SQS, AwsServices, JsonProtocol, Signer
+from lambent.adapters.http.aws_services import DYNAMODB_STREAMS, KINESIS, SQS, AwsServices, JsonProtocol
 from lambent.adapters.sources.aws import AwsSource
 from lambent.adapters.sources.checkpoints import StoreCheckpoints
 from lambent.adapters.sources.dynamodb_streams import DynamoDbStream
@@ -20,23 +18,11 @@ from lambent.ports.store import Store
 
 
 class HttpSources:
-    """Implements `lambent.ports.sources.Sources` for SQS, Kinesis and DynamoDB streams.
+    """Implements `lambent.ports.sources.Sources` for SQS, Kinesis and DynamoDB streams."""
 
-    Without a `sign` requests go out unsigned.
-    """
-
-    def __init__(self, endpoints: Mapping[str, str], store: Store, sign: Signer | None = None) -> None:
-        self._services = AwsServices(endpoints, sign)
+    def __init__(self, services: AwsServices, store: Store) -> None:
+        self._services = services
         self._store = store
-
-    async def __aenter__(self) -> Self:
-        await self._services.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self._services.__aexit__(kind, error, traceback)
 
     @asynccontextmanager
     async def queue(self, mapping: EventSourceMapping, version: FunctionVersion) -> AsyncIterator[QueueSource]:
