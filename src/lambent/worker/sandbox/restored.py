@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 
+from lambent.worker.sandbox.host import Host
 from lambent.worker.sandbox.midwife import Order
 from lambent.worker.sandbox.netns import inside
 from lambent.worker.sandbox.plan import SandboxPlan, plan_limits
-from lambent.worker.sandbox.slot import Host, WalledSlot
+from lambent.worker.sandbox.slot import WalledSlot
 from lambent.worker.sandbox.walls import MADE_INSIDE, open_mount, step
-from lambent.worker.sandbox.zygotes import Born, Zygotes
 
 
 class RestoredSlot(WalledSlot):
@@ -90,6 +89,3 @@ class RestoredSlot(WalledSlot):
         if self._pid_fd is not None:
             os.close(self._pid_fd)
             self._pid_fd = None
-
-    def _fork(self, control: socket.socket, zygotes: Zygotes) -> Born:
-        raise AssertionError("a midwife does that")

@@ -19,10 +19,12 @@ from dataclasses import dataclass
 from lambent.model.errors import PlatformError
 from lambent.model.limits import EPHEMERAL_STORAGE_MIB_MINIMUM, PROCESSES
 from lambent.worker.sandbox import midwife, templates, wire
+from lambent.worker.sandbox.held import step_and_error
+from lambent.worker.sandbox.host import Host
 from lambent.worker.sandbox.midwife import Home
 from lambent.worker.sandbox.plan import SandboxPlan
 from lambent.worker.sandbox.restored import RestoredSlot
-from lambent.worker.sandbox.slot import Host, Shape, Slot
+from lambent.worker.sandbox.slot import Shape, Slot
 from lambent.worker.sandbox.spares import Demand
 from lambent.worker.sandbox.templates import Born, Failed, Resting, Template, Watching
 from lambent.worker.sandbox.walls import StepFailed
@@ -157,7 +159,7 @@ class Restores:
                 packet, descriptors = midwife.write_order(restored.slot.order())
                 socket.send_fds(mother.control, [packet], descriptors)
             except (StepFailed, OSError) as exc:
-                self._fail(restored, *_step_and_error(exc))
+                self._fail(restored, *step_and_error(exc))
             else:
                 mother.is_resting, mother.bearing = False, restored
 
@@ -170,7 +172,7 @@ class Restores:
         except (StepFailed, PlatformError) as exc:
             template.midwife.answer(b"no")
             restored.slot.ended()
-            self._fail(restored, *_step_and_error(exc))
+            self._fail(restored, *step_and_error(exc))
             return
         if restored.is_ending:
             template.midwife.answer(b"no")
@@ -396,7 +398,3 @@ def _of_runtime(status: wire.ExitStatus) -> wire.ExitStatus:
     if status.code is not None and _SIGNALLED < status.code < _SIGNALLED + signal.NSIG:
         return wire.ExitStatus(signal=status.code - _SIGNALLED)
     return status
-
-
-def _step_and_error(exc: Exception) -> tuple[str, str]:
-    return (exc.step, str(exc.error)) if isinstance(exc, StepFailed) else ("make sandbox", str(exc))

@@ -16,21 +16,19 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from functools import cache, partial
-from pathlib import Path
 
 import msgspec
 
 from lambent.model.errors import PlatformError
 from lambent.model.limits import EPHEMERAL_STORAGE_MIB_MINIMUM, PROCESSES
-from lambent.worker.sandbox import init, inner_wire, kernel, process_tree, wire
-from lambent.worker.sandbox.cgroups import Cgroups, Controller
-from lambent.worker.sandbox.inner_wire import Ground, Setup, Walls
+from lambent.worker.sandbox import inner_wire, kernel, process_tree, wire
+from lambent.worker.sandbox.cgroups import Controller
+from lambent.worker.sandbox.host import Host, Isolation
+from lambent.worker.sandbox.inner_wire import Setup, Walls
 from lambent.worker.sandbox.netlink import Netlink, bring_up
 from lambent.worker.sandbox.netns import inside, inside_new_namespace
-from lambent.worker.sandbox.network import Network
 from lambent.worker.sandbox.plan import (
     AWS_ENDPOINT_PORT,
-    RESOURCE_LIMITS,
     RUNTIME_API_HOST,
     RUNTIME_API_PORT,
     Mount,
@@ -47,34 +45,12 @@ from lambent.worker.sandbox.plan import (
     runtime_mounts,
     wall_mounts,
 )
-from lambent.worker.sandbox.scratch import DirectoryScratch, Scratch, ScratchMaker
-from lambent.worker.sandbox.walls import StepFailed, open_mount, step
-from lambent.worker.sandbox.zygotes import Born, Zygotes
+from lambent.worker.sandbox.scratch import DirectoryScratch, Scratch
+from lambent.worker.sandbox.walls import open_mount, step
 
 _LOOPBACK = 1
 _BACKLOG = 128
 _PIPE_BYTES = 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Isolation:
-    """What all sandboxes of this server share behind their walls."""
-
-    network: Network
-    scratch: ScratchMaker
-    ground: Ground
-    own_pid_namespace: int
-    uid_base: int | None
-    """None: in a user namespace, where there is only one."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Host:
-    """What all sandboxes of this server share. No isolation: the level `process`."""
-
-    cgroups: Cgroups
-    run_dir: Path
-    isolation: Isolation | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +146,7 @@ class Slot(ABC):
         self._is_held_back = False
         self._to_hand_over: dict[str, int] = {}
         self._addresses: dict[str, str] = {}
+        self._network_namespace = -1
 
     def make(self, host: Host) -> Iterator[None]:
         """Make what the slot consists of, in steps with time for something else between them.
@@ -187,8 +164,8 @@ class Slot(ABC):
         """Make what differs: the listener, /tmp, the pipe."""
 
     @abstractmethod
-    def _fork(self, control: socket.socket, zygotes: Zygotes) -> Born:
-        """Fork the first process of a generation, which runs `init`."""
+    def _walls(self) -> Walls | None:
+        """What parts a generation from the host."""
 
     @abstractmethod
     def _settle(self, plan: SandboxPlan) -> None:
@@ -273,18 +250,16 @@ class Slot(ABC):
     def is_handed_over(self) -> bool:
         return not self._to_hand_over
 
-    def boot(self, zygotes: Zygotes) -> Generation:
-        """Fork a new generation. It reports Booted or Failed by its control socket."""
-        assert self.generation is None, "one generation at a time"
-        ours, theirs = wire.socket_pair()
-        with theirs, step("fork"):
-            try:
-                born = self._fork(theirs, zygotes)
-            except (OSError, StepFailed):
-                ours.close()
-                raise
-        self.generation = Generation(born.pid, ours, mount_namespace=born.mount_namespace, tell=born.tell)
-        return self.generation
+    def setup(self, control: int) -> Setup:
+        """What the first process of a generation needs; it reports Booted or Failed by `control`."""
+        return Setup(
+            walls=self._walls(),
+            control=control,
+            output=self._output_fd,
+            network_namespace=self._network_namespace,
+            cgroup_procs=self._cgroup_procs,
+            is_held_back=self._is_held_back,
+        )
 
     def assign(self, plan: SandboxPlan, processes: Sequence[ProcessPlan]) -> None:
         """Make the generation, which stands, this function's, and start its processes."""
@@ -387,17 +362,6 @@ class WalledSlot(Slot):
             os.write(file, self._identity.passwd.encode())
             os.close(file)
 
-    def _fork(self, control: socket.socket, zygotes: Zygotes) -> Born:
-        setup = Setup(
-            walls=self._walls(),
-            control=control.fileno(),
-            output=self._output_fd,
-            network_namespace=self._network_namespace,
-            cgroup_procs=self._cgroup_procs,
-            is_held_back=self._is_held_back,
-        )
-        return zygotes.fork(self.shape.zygote, setup)
-
     def _walls(self) -> Walls:
         mounts = [inner_wire.Mount("bind", "/etc/passwd", (self._passwd_file,))]
         mounts.extend(_inner_mount(mount, self._scratch) for mount in wall_mounts() if mount.kind != MountKind.MASK)
@@ -486,20 +450,8 @@ class OpenSlot(Slot):
         self._make_pipe(owner=None)
         yield
 
-    def _fork(self, control: socket.socket, zygotes: Zygotes) -> Born:
-        setup = Setup(
-            walls=None,
-            control=control.fileno(),
-            output=self._output_fd,
-            network_namespace=-1,
-            cgroup_procs=self._cgroup_procs,
-            is_held_back=False,
-        )
-        pid = os.fork()
-        if pid == 0:
-            init.set_resource_limits(RESOURCE_LIMITS)
-            init.run(setup, None)
-        return Born(pid)
+    def _walls(self) -> None:
+        return None
 
     def _settle(self, plan: SandboxPlan) -> None:
         if len(plan.layer_dirs) > 1:

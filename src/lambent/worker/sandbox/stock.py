@@ -12,7 +12,8 @@ from collections.abc import Callable, Generator
 
 from lambent.model.errors import PlatformError
 from lambent.model.limits import EPHEMERAL_STORAGE_MIB_MINIMUM, PROCESSES
-from lambent.worker.sandbox.slot import Host, OpenSlot, Shape, Slot, WalledSlot
+from lambent.worker.sandbox.host import Host
+from lambent.worker.sandbox.slot import OpenSlot, Shape, Slot, WalledSlot
 from lambent.worker.sandbox.walls import StepFailed
 
 log = logging.getLogger(__name__)
@@ -32,6 +33,10 @@ class Stock:
     @property
     def has_blanks(self) -> bool:
         return bool(self._blanks)
+
+    @property
+    def places_left(self) -> int:
+        return len(self._free)
 
     def make_now(self, shape: Shape) -> Slot:
         """A slot, blank or made on the spot.
@@ -73,12 +78,17 @@ class Stock:
         slot.close()
         self._free.append(slot.index)
 
+    def taking_back(self, slot: Slot) -> Generator[None]:
+        """The same, in steps with time for something else between them."""
+        try:
+            yield from slot.closing()
+        finally:
+            self.give_back(slot)
+
     def stocking(self, wanted: int, places_kept: int, is_quiet: Callable[[], bool]) -> Generator[None]:
         """Have as many blanks as are wanted, while it is quiet and there are places that nobody may need."""
         while len(self._blanks) > wanted:
-            slot = self._blanks.popleft()
-            yield from slot.closing()
-            self.give_back(slot)
+            yield from self.taking_back(self._blanks.popleft())
         while len(self._blanks) < wanted and len(self._free) > places_kept and is_quiet():
             try:
                 self._blanks.append((yield from self._making(_BLANK)))

@@ -230,7 +230,8 @@ class Destroyed(Message, frozen=True, kw_only=True):
     sandbox_id: str
 
 
-Request = Create | StartZygote | Expect | Spawn | Signal | Freeze | OpenSocket | Kill | Reboot | MakeTemplate | Destroy
+OfSandbox = Spawn | Signal | Freeze | OpenSocket | Kill | Reboot | MakeTemplate | Destroy
+Request = Create | StartZygote | Expect | OfSandbox
 Report = (
     Started
     | ZygoteReady

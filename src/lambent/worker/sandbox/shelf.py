@@ -1,0 +1,117 @@
+"""Sandboxes that stand ready before anybody wants them."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Generator, Mapping
+
+from lambent.model.errors import PlatformError
+from lambent.worker.sandbox.births import Births
+from lambent.worker.sandbox.held import Held
+from lambent.worker.sandbox.slot import Shape, WalledSlot
+from lambent.worker.sandbox.stock import Stock
+from lambent.worker.sandbox.walls import StepFailed
+from lambent.worker.sandbox.wire import ExitStatus
+
+log = logging.getLogger(__name__)
+
+
+class Shelf:
+    """Those that stand ready, and those that are about to; their owner until they are taken."""
+
+    def __init__(self, stock: Stock, births: Births, chores: deque[Generator[None]]) -> None:
+        self._stock = stock
+        self._births = births
+        self._chores = chores
+        self._ready: dict[Shape, list[Held]] = {}
+        self._coming: list[Held] = []
+
+    @property
+    def ready_count(self) -> int:
+        """How many stand ready."""
+        return sum(map(len, self._ready.values()))
+
+    def take(self, shape: Shape) -> Held | None:
+        """The one that has stood ready longest, for what waits in it has surely started. Not one that has just died."""
+        shelf = self._ready.get(shape, [])
+        while shelf:
+            held = shelf.pop(0)
+            if held.slot.generation is not None and not held.slot.generation.has_ended:
+                return held
+        return None
+
+    def stocking(self, wanted: Mapping[Shape, int], places_kept: int) -> Generator[None]:
+        """Make what is wanted and not there, let go of what is there and no longer wanted."""
+        for shape, shelf in self._ready.items():
+            while len(shelf) > wanted.get(shape, 0):
+                self._let_go(shelf[0])
+        for shape, count in wanted.items():
+            there = len(self._ready.get(shape, ())) + sum(held.slot.shape == shape for held in self._coming)
+            for _ in range(count - there):
+                if self._stock.places_left > places_kept:
+                    yield from self._making(shape)
+
+    def close(self) -> None:
+        """Give back those that stand ready, in which nothing runs any more."""
+        for held in [held for shelf in self._ready.values() for held in shelf]:
+            held.slot.close()
+
+    def _making(self, shape: Shape) -> Generator[None]:
+        try:
+            held = Held((yield from self._stock.making(shape)), self)
+        except (StepFailed, PlatformError) as exc:
+            log.warning("sandbox.spare_not_made", extra={"reason": str(exc)})
+            return
+        self._coming.append(held)
+        try:
+            held.slot.hold_back()
+        except StepFailed as failure:
+            self.unborn(held, failure)
+        else:
+            self._births.ask(held)
+        yield
+
+    def _let_go(self, held: Held) -> None:
+        """From now on nobody shall take it."""
+        self._take_off(held)
+        held.kill()
+
+    def _take_off(self, held: Held) -> None:
+        for shelf in (self._coming, self._ready.get(held.slot.shape, [])):
+            if held in shelf:
+                shelf.remove(held)
+
+    # Their owner ------------------------------------------------------------------------------------------------------
+
+    def unborn(self, held: Held, failure: StepFailed) -> None:
+        log.warning("sandbox.spare_not_made", extra={"reason": str(failure)})
+        self.ended(held)
+
+    def booted(self, held: Held) -> None:
+        """It stands ready, and an interpreter may start in it."""
+        if held not in self._coming:  # it was let go of
+            return
+        self._coming.remove(held)
+        assert isinstance(held.slot, WalledSlot), "nothing stands ready where nothing is isolated"
+        try:
+            held.slot.prewarm()
+        except StepFailed as failure:
+            log.warning("sandbox.spare_not_made", extra={"reason": str(failure)})
+            held.kill()
+        else:
+            self._ready.setdefault(held.slot.shape, []).append(held)
+
+    def failed(self, held: Held, failure: StepFailed) -> None:
+        """Whoever makes one while somebody waits for it will be told."""
+
+    def bereft(self, held: Held) -> None:
+        self._let_go(held)
+
+    def exited(self, held: Held, name: str, status: ExitStatus) -> None:
+        """Nobody waits for what may have run in it."""
+
+    def ended(self, held: Held) -> None:
+        """Before anybody wanted it, as asked or not."""
+        self._take_off(held)
+        self._chores.append(self._stock.taking_back(held.slot))
