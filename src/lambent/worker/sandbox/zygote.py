@@ -16,6 +16,7 @@ import json
 import os
 import sys
 import time
+from _socket import socket
 from base64 import b64decode
 from typing import Callable, Dict, NamedTuple  # noqa: UP035 - for Python 3.8
 
@@ -23,21 +24,19 @@ from lambent.worker.sandbox import init, inner_wire, kernel
 from lambent.worker.sandbox.inner_wire import Ground, Process
 from lambent.worker.sandbox.walls import Builder, StepFailed, step
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from _socket import socket
 
+class _Zygote(NamedTuple):
+    """All that is kept once it is one: what is let go of in a child has to be copied for that."""
 
-class _Child(NamedTuple):
-    """What a runtime keeps of its zygote."""
-
+    control: socket
+    ground: Ground
+    builder: Builder
+    name: str
     started_with: Dict[str, str]  # noqa: UP006
     """The variables that its interpreter found."""
     added: Dict[str, str]  # noqa: UP006
     """Those among them that are not the platform's."""
     rehearse: Callable[[], None]
-    has_time: bool
-    """Nobody waits for it yet."""
 
 
 def serve(path: list[str]) -> None:
@@ -45,15 +44,19 @@ def serve(path: list[str]) -> None:
 
     `path`: sys.path as it must be.
     """
-    child = _be_zygote(path)  # what a zygote needs is let go of in its return, before anybody waits
-    if child.has_time:
-        _rehearse(child)
-    _become_the_functions(child)
+    zygote = _become_zygote(path)
+    gc.collect()
+    gc.freeze()  # children share these pages as long as nobody writes to them
+    gc.disable()  # until one of them is a runtime
+    forked = bear(zygote.control, zygote.ground, zygote.builder, is_client=True)
+    zygote.control.detach()  # in its place comes what the runtime waits at
+    _become_runtime(forked, zygote.name)
+    if forked.has_time:
+        _rehearse(zygote)
+    _become_the_functions(zygote)
 
 
-def _be_zygote(path: list[str]) -> _Child:
-    """Returns in what one of its children forks."""
-    name = os.path.basename(sys.executable)
+def _become_zygote(path: list[str]) -> _Zygote:
     kernel.set_name("lambent-zygote")
     control = inner_wire.attach(inner_wire.ZYGOTE_CONTROL)
     packet, _ = inner_wire.receive(control)
@@ -72,6 +75,7 @@ def _be_zygote(path: list[str]) -> _Child:
         os.write(inner_wire.COMPLAINTS, f"zygote {orders['name']}: {exc!r}\n".encode())
         raise
     sys.path[:] = path
+    path.clear()
     importlib.import_module(orders["prologue"])
     rehearse = importlib.import_module(orders["rehearsal"]).rehearse
     del sys.modules[orders["rehearsal"]]
@@ -79,14 +83,9 @@ def _be_zygote(path: list[str]) -> _Child:
     modules = sorted({name.partition(".")[0] for name in sys.modules})
     init.set_resource_limits(orders["resource_limits"])
     builder = stand_ready(ground, inner_wire.OWN_NAMESPACES)
-    gc.collect()
-    gc.freeze()  # children share these pages as long as nobody writes to them
-    gc.disable()  # until one of them is a runtime
     inner_wire.send(control, "ZygoteReady", name=orders["name"], modules=modules)
-    forked = bear(control, ground, builder, is_client=True)
-    control.detach()  # in its place comes what the runtime waits at
-    _become_runtime(forked, name)
-    return _Child(started_with, added, rehearse, forked.has_time)
+    executable = os.path.basename(sys.executable)
+    return _Zygote(control, ground, builder, executable, started_with, added, rehearse)
 
 
 def _preload(modules: list[str]) -> None:
@@ -159,19 +158,19 @@ def _become_runtime(forked: init.Forked, name: str) -> None:
         sys.modules["_ssl"].RAND_add(os.urandom(48), 48.0)
 
 
-def _rehearse(child: _Child) -> None:
+def _rehearse(zygote: _Zygote) -> None:
     """Whatever is first written to after a fork is copied: now, so that it need not be while somebody waits."""
-    child.rehearse()
-    other = {**child.started_with, "REHEARSAL": ""}
-    _replace_variables(child.started_with, other)
-    _replace_variables(other, child.started_with)
+    zygote.rehearse()
+    other = {**zygote.started_with, "REHEARSAL": ""}
+    _replace_variables(zygote.started_with, other)
+    _replace_variables(other, zygote.started_with)
 
 
-def _become_the_functions(child: _Child) -> None:
+def _become_the_functions(zygote: _Zygote) -> None:
     """Wait until it is told whose this runtime is."""
     process = _wait_to_be_told()
     gc.enable()
-    _replace_variables(child.started_with, {**process.env, **child.added})
+    _replace_variables(zygote.started_with, {**process.env, **zygote.added})
     os.chdir(process.cwd)
 
 
