@@ -8,9 +8,11 @@ import time
 from pathlib import Path
 
 from lambent.worker.runtime_dirs import prepare_empty
-from lambent.worker.sandbox.client import Sandbox, Sandboxes, SandboxOptions
+from lambent.worker.sandbox.client import Sandboxes
 from lambent.worker.sandbox.network import probe_egress
 from lambent.worker.sandbox.plan import SandboxPlan
+from lambent.worker.sandbox.sandbox import Sandbox
+from lambent.worker.sandbox.sandboxd_start import SandboxOptions
 
 _AT_ONCE = 16
 

@@ -25,9 +25,10 @@ from lambent.model.errors import PlatformError
 from lambent.service_log import start_service_log
 from lambent.worker.runtime_dirs import compile_client, prepare_empty, prepare_node, prepare_python
 from lambent.worker.runtimes import Interpreter, discover
-from lambent.worker.sandbox.client import Sandboxes, SandboxOptions
+from lambent.worker.sandbox.client import Sandboxes
 from lambent.worker.sandbox.network import probe_egress
 from lambent.worker.sandbox.plan import ZygotePlan
+from lambent.worker.sandbox.sandboxd_start import SandboxOptions
 from lambent.worker.zygotes import zygote_plans
 
 if TYPE_CHECKING:

@@ -13,8 +13,9 @@ from typing import Any
 
 import psutil
 
-from lambent.worker.sandbox.client import Sandbox, Sandboxes
+from lambent.worker.sandbox.client import Sandboxes
 from lambent.worker.sandbox.plan import ProcessPlan, SandboxPlan
+from lambent.worker.sandbox.sandbox import Sandbox
 from lambent.worker.sandbox.wire import ExitStatus
 
 PYTHON = "/usr/bin/python3"

@@ -13,7 +13,9 @@ import pytest_asyncio
 from sandboxing import Watched, cgroups_of, sandbox_plan, shell
 
 from lambent.model.errors import PlatformError
-from lambent.worker.sandbox.client import Sandbox, Sandboxes, SandboxOptions
+from lambent.worker.sandbox.client import Sandboxes
+from lambent.worker.sandbox.sandbox import Sandbox
+from lambent.worker.sandbox.sandboxd_start import SandboxOptions
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),

@@ -18,8 +18,10 @@ from sandboxing import Watched, cgroups_of, sandbox_plan
 from lambent.worker.launch import interpreter_argv
 from lambent.worker.runtime_dirs import prepare_node
 from lambent.worker.runtimes import Interpreter, discover
-from lambent.worker.sandbox.client import Sandbox, Sandboxes, SandboxOptions
+from lambent.worker.sandbox.client import Sandboxes
 from lambent.worker.sandbox.plan import RUNTIME_API_ADDRESS, Prewarmed, ProcessPlan, SandboxPlan
+from lambent.worker.sandbox.sandbox import Sandbox
+from lambent.worker.sandbox.sandboxd_start import SandboxOptions
 from lambent.worker.variables import startup_variables
 
 NODE = next((one for one in discover() if one.language == "nodejs"), None)

@@ -15,9 +15,10 @@ from sandboxing import Watched, ask, cgroups_of, processes_in, sandbox_plan, she
 
 import lambent
 from lambent.model.errors import PlatformError
-from lambent.worker.sandbox.client import Sandboxes, SandboxOptions
+from lambent.worker.sandbox.client import Sandboxes
 from lambent.worker.sandbox.doctor import probe
 from lambent.worker.sandbox.plan import Level, ProcessPlan
+from lambent.worker.sandbox.sandboxd_start import SandboxOptions
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become somebody else")
 
@@ -28,7 +29,8 @@ AS_NOBODY = """
 import asyncio, json, sys
 from pathlib import Path
 from sandboxing import Watched, ask, python, sandbox_plan, shell
-from lambent.worker.sandbox.client import Sandboxes, SandboxOptions
+from lambent.worker.sandbox.client import Sandboxes
+from lambent.worker.sandbox.sandboxd_start import SandboxOptions
 from lambent.worker.sandbox.doctor import probe
 
 FACTS = '''

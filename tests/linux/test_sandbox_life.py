@@ -17,8 +17,9 @@ import pytest_asyncio
 from sandboxing import ENVIRONMENT, Watched, cgroups_of, processes_in, python, sandbox_plan, shell
 
 from lambent.model.errors import PlatformError
-from lambent.worker.sandbox.client import Sandboxes, SandboxOptions
+from lambent.worker.sandbox.client import Sandboxes
 from lambent.worker.sandbox.plan import ProcessPlan
+from lambent.worker.sandbox.sandboxd_start import SandboxOptions
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
@@ -258,7 +259,8 @@ SERVER = """
 import asyncio, sys
 from pathlib import Path
 from sandboxing import Watched, sandbox_plan, shell
-from lambent.worker.sandbox.client import Sandboxes, SandboxOptions
+from lambent.worker.sandbox.client import Sandboxes
+from lambent.worker.sandbox.sandboxd_start import SandboxOptions
 
 async def main():
     directory = Path(sys.argv[1])
@@ -278,7 +280,7 @@ asyncio.run(main())
 def _start_server(directory: Path, server_id: str) -> tuple[subprocess.Popen[str], int]:
     server = subprocess.Popen(
         [sys.executable, "-c", SERVER, str(directory), server_id],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])},
         stdout=subprocess.PIPE,
         text=True,
     )

@@ -12,7 +12,8 @@ import pytest
 import pytest_asyncio
 from sandboxing import Watched, ask, python, sandbox_plan, shell
 
-from lambent.worker.sandbox.client import Sandboxes, SandboxOptions
+from lambent.worker.sandbox.client import Sandboxes
+from lambent.worker.sandbox.sandboxd_start import SandboxOptions
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),

@@ -16,8 +16,10 @@ from sandboxing import Watched, cgroups_of, processes_in, sandbox_plan
 
 from lambent.worker.runtime_dirs import prepare_python
 from lambent.worker.runtimes import Interpreter, discover
-from lambent.worker.sandbox.client import Sandbox, Sandboxes, SandboxOptions
+from lambent.worker.sandbox.client import Sandboxes
 from lambent.worker.sandbox.plan import ProcessPlan, SandboxPlan
+from lambent.worker.sandbox.sandbox import Sandbox
+from lambent.worker.sandbox.sandboxd_start import SandboxOptions
 from lambent.worker.variables import startup_variables
 from lambent.worker.zygotes import zygote_plans
 

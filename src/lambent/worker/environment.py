@@ -37,7 +37,7 @@ from lambent.worker.outcomes import (
 )
 from lambent.worker.processes import Processes
 from lambent.worker.reporter import Reporter
-from lambent.worker.sandbox.client import Sandbox
+from lambent.worker.sandbox.sandbox import Sandbox
 from lambent.worker.sandbox.wire import ExitStatus
 from lambent.worker.streaming import RuntimeStream
 from lambent.worker.telemetry_api import TelemetryApi

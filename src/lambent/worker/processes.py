@@ -13,8 +13,8 @@ from collections.abc import Awaitable, Callable, Iterable
 from lambent.model.events import ShutdownReason
 from lambent.worker.extensions_api import ExtensionsApi
 from lambent.worker.launch import RUNTIME, extension_process_name
-from lambent.worker.sandbox.client import Sandbox
 from lambent.worker.sandbox.plan import ProcessPlan
+from lambent.worker.sandbox.sandbox import Sandbox
 
 RUNTIME_SHUTDOWN_S = 0.3
 """The runtime's share at the end, where external extensions are to have the rest."""

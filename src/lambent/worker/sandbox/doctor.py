@@ -11,9 +11,9 @@ from pathlib import Path
 from lambent.model.errors import PlatformError
 from lambent.worker.sandbox import kernel, userns
 from lambent.worker.sandbox.cgroups import REMEDY, Controller, Tree, own_trees
-from lambent.worker.sandbox.client import uid_block
 from lambent.worker.sandbox.network import probe_egress
 from lambent.worker.sandbox.plan import Level
+from lambent.worker.sandbox.sandboxd_start import uid_block
 from lambent.worker.sandbox.seccomp import compile_filter
 
 _NAMESPACES = (
