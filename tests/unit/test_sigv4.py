@@ -13,7 +13,7 @@ from botocore.credentials import Credentials
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lambent.iam import sigv4
+from lambent.iam import signed_request, sigv4
 from lambent.iam.sigv4 import Credential
 from lambent.model.errors import IncompleteSignature, InvalidSignature
 
@@ -43,10 +43,10 @@ def botocore_signed(
     return request
 
 
-def received(request: AWSRequest) -> sigv4.Signed:
+def received(request: AWSRequest) -> signed_request.Signed:
     url = urlsplit(request.url)
     headers = {"host": HOST, "user-agent": "x"} | {name.lower(): str(value) for name, value in request.headers.items()}
-    signed = sigv4.parse(request.method, url.path, url.query, headers)
+    signed = signed_request.parse(request.method, url.path, url.query, headers)
     assert signed is not None
     return signed
 
@@ -75,7 +75,7 @@ def signed_headers(**changes: str) -> dict[str, str]:
 
 
 def check(headers: dict[str, str], *, body: bytes = b"{}", path: str = FUNCTION, now: float = NOW) -> None:
-    signed = sigv4.parse("POST", path, "", headers)
+    signed = signed_request.parse("POST", path, "", headers)
     assert signed is not None
     sigv4.verify(signed, KEY.secret, body, now)
 
@@ -147,7 +147,7 @@ def test_a_url_that_we_presign_is_accepted_until_it_expires(path: str, query: st
             now=NOW,
         )
     )
-    signed = sigv4.parse("GET", url.path, url.query, {"host": HOST})
+    signed = signed_request.parse("GET", url.path, url.query, {"host": HOST})
     assert signed is not None
 
     sigv4.verify(signed, SESSION.secret, b"", NOW + 600)
@@ -265,7 +265,7 @@ def test_a_scope_of_another_day_is_refused() -> None:
 )
 def test_a_malformed_header_is_refused_with_what_is_wrong(authorization: str, complaint: str) -> None:
     with pytest.raises(IncompleteSignature) as refusal:
-        sigv4.parse("GET", "/", "", {"authorization": authorization})
+        signed_request.parse("GET", "/", "", {"authorization": authorization})
 
     assert refusal.value.message == complaint
 
@@ -279,7 +279,7 @@ def test_a_header_without_any_date_is_refused() -> None:
 
 
 def test_the_date_header_stands_in_for_x_amz_date() -> None:
-    signed = sigv4.parse(
+    signed = signed_request.parse(
         "GET",
         "/",
         "",
@@ -303,7 +303,7 @@ def test_a_date_that_is_no_date_is_refused() -> None:
 
 def test_a_presigned_url_with_parts_missing_is_refused() -> None:
     with pytest.raises(IncompleteSignature, match="must include 'X-Amz-Credential'"):
-        sigv4.parse("GET", "/", "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Signature=00", {})
+        signed_request.parse("GET", "/", "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Signature=00", {})
 
 
 @pytest.mark.parametrize("expires", ["604801", "-1", "soon", "9999999999"])
@@ -320,11 +320,13 @@ def test_a_presigned_url_lasts_a_week_at_most(expires: str) -> None:
     )
 
     with pytest.raises(IncompleteSignature, match="X-Amz-Expires"):
-        sigv4.parse("GET", "/", urlsplit(url).query.replace("Expires=60", f"Expires={expires}"), {"host": HOST})
+        signed_request.parse(
+            "GET", "/", urlsplit(url).query.replace("Expires=60", f"Expires={expires}"), {"host": HOST}
+        )
 
 
 def test_a_request_without_a_signature_has_none() -> None:
-    assert sigv4.parse("GET", "/", "Marker=a", {"host": HOST}) is None
+    assert signed_request.parse("GET", "/", "Marker=a", {"host": HOST}) is None
 
 
 def test_a_secret_is_not_shown() -> None:
@@ -334,7 +336,9 @@ def test_a_secret_is_not_shown() -> None:
 @given(st.text(max_size=80), st.text(max_size=80))
 def test_nothing_a_caller_writes_breaks_the_parser(authorization: str, query: str) -> None:
     try:
-        sigv4.parse("GET", "/", "X-Amz-Signature=" + query, {})
-        sigv4.parse("GET", "/", query, {"authorization": "AWS4-HMAC-SHA256 " + authorization, "x-amz-date": query})
+        signed_request.parse("GET", "/", "X-Amz-Signature=" + query, {})
+        signed_request.parse(
+            "GET", "/", query, {"authorization": "AWS4-HMAC-SHA256 " + authorization, "x-amz-date": query}
+        )
     except (IncompleteSignature, InvalidSignature):
         pass

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from msgspec import Struct
 
-from lambent.iam import sigv4
+from lambent.iam import signed_request, sigv4
 from lambent.iam.sessions import Session, Sessions
 from lambent.iam.sigv4 import Credential
 from lambent.model.errors import (
@@ -63,7 +63,7 @@ class OpenAuthenticator:
         self, method: str, raw_path: str, query: str, headers: Mapping[str, str], body: bytes, now: float
     ) -> Caller:
         try:
-            signed = sigv4.parse(method, raw_path, query, headers)
+            signed = signed_request.parse(method, raw_path, query, headers)
         except ApiError:
             signed = None
         if signed is None:
@@ -95,9 +95,9 @@ class EnforcingAuthenticator:
             MissingAuthenticationToken: nothing is signed.
             UnrecognizedClient: no such key, or not its session token.
             ExpiredToken: the session is over.
-            IncompleteSignature, InvalidSignature: see `sigv4`.
+            IncompleteSignature, InvalidSignature: see `signed_request` and `sigv4`.
         """
-        signed = sigv4.parse(method, raw_path, query, headers)
+        signed = signed_request.parse(method, raw_path, query, headers)
         if signed is None:
             raise MissingAuthenticationToken("Missing Authentication Token")
         holder = self._holder(signed.access_key_id, signed.session_token)
