@@ -61,10 +61,11 @@ from lambent.ports.targets import Targets
 from lambent.spec.service import Service, load, load_model
 from lambent.worker.aws_endpoint import AwsEndpoint
 from lambent.worker.code_cache import CodeCache
+from lambent.worker.environment_maker import EnvironmentMaker, MakerOptions
 from lambent.worker.runtime_dirs import compile_client
 from lambent.worker.runtimes import Interpreter, Missing, resolve_runtime
 from lambent.worker.sandbox.client import Sandboxes
-from lambent.worker.worker import LocalWorker, WorkerOptions
+from lambent.worker.worker import LocalWorker
 
 log = logging.getLogger(__name__)
 
@@ -185,7 +186,7 @@ class Host:
         aws_endpoint: AwsEndpoint,
         stack: AsyncExitStack,
     ) -> LocalWorker:
-        options = WorkerOptions(
+        options = MakerOptions(
             runtime_dirs=self._runtime_dirs,
             interpreters=self._interpreters,
             runtime_fallback=self._options.runtime_fallback.value,
@@ -193,7 +194,7 @@ class Host:
         )
         compiling = asyncio.create_task(compile_client(options.runtime_dirs["python"], self._interpreters))
         stack.callback(compiling.cancel)
-        return LocalWorker(
+        maker = EnvironmentMaker(
             options=options,
             sandboxes=self._sandboxes,
             code_cache=code_cache,
@@ -201,6 +202,7 @@ class Host:
             role_sessions=identity.execution_roles,
             aws_endpoint=aws_endpoint,
         )
+        return LocalWorker(self._sandboxes, maker)
 
     async def _resolver(
         self, store: SqliteStore, manager: LocalManager, worker: LocalWorker, stack: AsyncExitStack

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from lambent.worker.worker import _AWS_LIMITS, _RUNTIME_API_LIMITS
+from lambent.worker.environment_maker import _AWS_LIMITS, _RUNTIME_API_LIMITS
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "security.md").read_text()
