@@ -14,7 +14,9 @@ from lambent.testing.service import RunningService
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+PAGES = sorted(
+    [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/*.md"), *ROOT.glob("examples/*/*.md")]
+)
 EXAMPLES = re.findall(r"(?:^    .*\n)+", README, re.MULTILINE)
 
 
@@ -22,7 +24,7 @@ def dedented(example: str) -> str:
     return re.sub(r"^    ", "", example, flags=re.MULTILINE)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_link_leads_somewhere(page: Path) -> None:
     links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text())
 
@@ -56,6 +58,6 @@ def test_the_readme_s_functions_run(service: RunningService, tmp_path: Path) -> 
     )
 
     assert done.returncode == 0, done.stderr
-    assert "Hello, world" in done.stdout
+    assert "Hello, Ada" in done.stdout
     assert "REPORT RequestId" in done.stdout
-    assert "KeyError" in (tmp_path / "answer.json").read_text()  # the event has no name
+    assert (tmp_path / "answer.json").read_text() == '"Hello, world"'
