@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -290,3 +291,19 @@ def test_a_runtime_version_arn_is_the_same_at_every_start() -> None:
 
 def test_the_interpreter_of_these_tests_is_found() -> None:
     assert any(one.executable == Path(os.path.realpath(sys.executable)) for one in discover())
+
+
+def test_a_place_that_one_may_not_look_into_holds_nothing(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    host.python("usr", 11, header="3.11.2")
+    host.python("closed/versions/3.12.1", 12)
+    host.environ["PYENV_ROOT"] = str(host.root / "closed")
+    glob = Path.glob
+
+    def refuse(place: Path, pattern: str) -> Iterator[Path]:
+        if place == host.root / "closed":
+            raise PermissionError(13, "Permission denied", str(place))
+        return glob(place, pattern)
+
+    monkeypatch.setattr(Path, "glob", refuse)
+
+    assert host.found() == [("python3.11", "3.11.2", "usr")]

@@ -10,6 +10,7 @@ import os
 import re
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -133,14 +134,14 @@ class _Places:
         yield from self._path
         yield from (self._usr / "bin", self._usr / "local/bin")
         for pyenv in self._pyenvs:
-            yield from pyenv.glob("versions/*/bin")
+            yield from _below(pyenv, "versions/*/bin")
         for uv in self._uvs:
-            yield from uv.glob("cpython-*/bin")
+            yield from _below(uv, "cpython-*/bin")
         for nvm in self._nvms:
-            yield from nvm.glob("versions/node/*/bin")
-        yield from self._opt.glob("node*/bin")
-        yield from self._opt.glob("python*/bin")
-        yield from self._opt.glob("python*/*/bin")
+            yield from _below(nvm, "versions/node/*/bin")
+        yield from _below(self._opt, "node*/bin")
+        yield from _below(self._opt, "python*/bin")
+        yield from _below(self._opt, "python*/*/bin")
 
     def source_of(self, prefix: Path) -> str:
         if prefix == self._usr:
@@ -155,6 +156,12 @@ class _Places:
 
 def _resolved(configured: str | None, default: Path) -> list[Path]:
     return list({Path(os.path.realpath(place)): None for place in (configured, default) if place})
+
+
+def _below(place: Path, pattern: str) -> Iterator[Path]:
+    """Nothing where we may not look: a variable may still name the place of whom we were before `su`."""
+    with suppress(PermissionError):
+        yield from place.glob(pattern)
 
 
 def _candidates(directory: Path) -> Iterator[Path]:
