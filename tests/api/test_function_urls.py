@@ -15,6 +15,7 @@ import botocore.awsrequest
 import botocore.credentials
 import pytest
 
+from function_url import open_to_all
 from lambent.testing.service import RunningService, deploy
 
 CODE = """
@@ -83,16 +84,6 @@ class Url:
             return Answer(response.status, found, response.read())
         finally:
             connection.close()
-
-
-def open_to_all(client: Any, name: str) -> None:
-    permission = {"FunctionName": name, "Principal": "*"}
-    client.add_permission(
-        StatementId="url", Action="lambda:InvokeFunctionUrl", FunctionUrlAuthType="NONE", **permission
-    )
-    client.add_permission(
-        StatementId="invoke", Action="lambda:InvokeFunction", InvokedViaFunctionUrl=True, **permission
-    )
 
 
 @pytest.fixture(scope="module")

@@ -6,20 +6,18 @@ import http.client
 import http.cookies
 import json
 import sys
-import urllib.parse
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from function_url import Ask, public_url
 from lambent.testing.packages import vendored
 from lambent.testing.service import deploy, make_zip
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 RUNTIME = f"python{sys.version_info.major}.{sys.version_info.minor}"
-
-Ask = Callable[..., http.client.HTTPResponse]
 
 
 def application(client: Any, example: str) -> Iterator[Ask]:
@@ -27,27 +25,8 @@ def application(client: Any, example: str) -> Iterator[Ask]:
     packages = vendored(*(folder / "requirements.txt").read_text().split())
     package = make_zip({**packages, "app.py": (folder / "app.py").read_text()})
     deploy(client, example, package, Runtime=RUNTIME, Timeout=30, MemorySize=512)
-    url = client.create_function_url_config(FunctionName=example, AuthType="NONE")["FunctionUrl"]
-    permission = {"FunctionName": example, "Principal": "*"}
-    client.add_permission(
-        StatementId="url", Action="lambda:InvokeFunctionUrl", FunctionUrlAuthType="NONE", **permission
-    )
-    client.add_permission(
-        StatementId="invoke", Action="lambda:InvokeFunction", InvokedViaFunctionUrl=True, **permission
-    )
-    host = urllib.parse.urlsplit(url).netloc
-    connection = http.client.HTTPConnection("127.0.0.1", int(host.rpartition(":")[2]), timeout=60)
-
-    def ask(
-        method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
-    ) -> http.client.HTTPResponse:
-        connection.request(method, path, body, {"host": host, **(headers or {})})
-        response = connection.getresponse()
-        response.body = response.read()  # type: ignore[attr-defined]
-        return response
-
-    yield ask
-    connection.close()
+    with public_url(client, example) as ask:
+        yield ask
     client.delete_function(FunctionName=example)
 
 

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
-import urllib.parse
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from function_url import Ask, public_url
 from lambent.testing.service import deploy, make_zip
 from lambent.worker.runtimes import discover
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PACKAGES = Path(__file__).parents[1] / "npm"
+JSON = {"content-type": "application/json"}
 NODE = next((one for one in discover() if one.language == "nodejs" and one.release >= (20,)), None)
 
 pytestmark = [
@@ -24,8 +24,6 @@ pytestmark = [
     pytest.mark.skipif(NODE is None, reason="no Node.js 20 or newer on this host"),
     pytest.mark.skipif(not (PACKAGES / "node_modules").is_dir(), reason="no packages: npm ci --prefix tests/npm"),
 ]
-
-Ask = Callable[..., http.client.HTTPResponse]
 
 
 def package(files: Mapping[str, str]) -> bytes:
@@ -40,27 +38,8 @@ def express(client: Any) -> Iterator[Ask]:
     assert NODE is not None
     code = package({"index.mjs": (EXAMPLES / "express/index.mjs").read_text()})
     deploy(client, "express", code, Runtime=NODE.runtime, Handler="index.handler", Timeout=30, MemorySize=512)
-    url = client.create_function_url_config(FunctionName="express", AuthType="NONE")["FunctionUrl"]
-    permission = {"FunctionName": "express", "Principal": "*"}
-    client.add_permission(
-        StatementId="url", Action="lambda:InvokeFunctionUrl", FunctionUrlAuthType="NONE", **permission
-    )
-    client.add_permission(
-        StatementId="invoke", Action="lambda:InvokeFunction", InvokedViaFunctionUrl=True, **permission
-    )
-    host = urllib.parse.urlsplit(url).netloc
-    connection = http.client.HTTPConnection("127.0.0.1", int(host.rpartition(":")[2]), timeout=60)
-
-    def ask(
-        method: str, path: str, body: bytes | None = None, content_type: str = "application/json"
-    ) -> http.client.HTTPResponse:
-        connection.request(method, path, body, {"host": host, "content-type": content_type})
-        response = connection.getresponse()
-        response.body = response.read()  # type: ignore[attr-defined]
-        return response
-
-    yield ask
-    connection.close()
+    with public_url(client, "express") as ask:
+        yield ask
     client.delete_function(FunctionName="express")
 
 
@@ -69,14 +48,14 @@ def test_express_answers_through_serverless_express(express: Ask) -> None:
     assert (index.status, index.body) == (200, b"<h1>Hello, Ada!</h1>")
     assert index.headers["content-type"] == "text/html; charset=utf-8"
 
-    created: Any = express("POST", "/items", '{"name": "pêche"}'.encode())
+    created: Any = express("POST", "/items", '{"name": "pêche"}'.encode(), JSON)
     assert (created.status, json.loads(created.body)) == (201, {"name": "pêche"})
     assert created.headers.get_all("set-cookie") == ["last=p%C3%AAche; Path=/", "count=1; Path=/"]
 
-    form: Any = express("POST", "/items", b"name=a+b", "application/x-www-form-urlencoded")
+    form: Any = express("POST", "/items", b"name=a+b", {"content-type": "application/x-www-form-urlencoded"})
     assert json.loads(form.body) == {"name": "a b"}
 
-    digest: Any = express("PUT", "/digest", bytes(range(256)), "application/octet-stream")
+    digest: Any = express("PUT", "/digest", bytes(range(256)), {"content-type": "application/octet-stream"})
     assert digest.body == bytes(reversed(range(256)))
 
     old: Any = express("GET", "/old")

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import base64
-import http.client
 import itertools
 import json
 import os
-import urllib.parse
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
 
+from function_url import public_url
 from lambent.testing.service import deploy, make_zip
 from lambent.worker.runtimes import discover
 
@@ -411,30 +410,11 @@ def test_a_stream_that_fails_says_so_before_and_after_its_first_byte(client: Any
 
 def test_a_function_url_answers_with_status_headers_and_cookies_of_the_stream(client: Any, node: Node) -> None:
     name = node(STREAMS)
-    url = client.create_function_url_config(FunctionName=name, AuthType="NONE", InvokeMode="RESPONSE_STREAM")
-    client.add_permission(
-        FunctionName=name,
-        StatementId="url",
-        Principal="*",
-        Action="lambda:InvokeFunctionUrl",
-        FunctionUrlAuthType="NONE",
-    )
-    client.add_permission(
-        FunctionName=name,
-        StatementId="invoke",
-        Principal="*",
-        Action="lambda:InvokeFunction",
-        InvokedViaFunctionUrl=True,
-    )
-    host = urllib.parse.urlsplit(url["FunctionUrl"]).netloc
-    connection = http.client.HTTPConnection("127.0.0.1", int(host.rpartition(":")[2]), timeout=30)
-    connection.request("GET", "/", headers={"host": host})
-    answer = connection.getresponse()
-    body = answer.read()
-    connection.close()
+    with public_url(client, name, InvokeMode="RESPONSE_STREAM") as ask:
+        answer: Any = ask("GET", "/")
 
     assert (answer.status, answer.headers["x-own"], answer.headers["set-cookie"]) == (201, "yes", "a=1")
-    assert body == b"one two three"
+    assert answer.body == b"one two three"
 
 
 # Extensions -----------------------------------------------------------------------------------------------------------
