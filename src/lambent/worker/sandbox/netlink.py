@@ -20,6 +20,7 @@ _NLM_F_REQUEST, _NLM_F_ACK, _NLM_F_DUMP = 0x1, 0x4, 0x300
 _NLM_F_CREATE_ONLY = 0x400 | 0x200  # NLM_F_CREATE | NLM_F_EXCL
 
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_LINKINFO, _IFLA_NET_NS_FD = 1, 3, 18, 28
+_IFLA_NUM_TX_QUEUES, _IFLA_NUM_RX_QUEUES = 31, 32
 _IFLA_INFO_KIND, _IFLA_INFO_DATA, _VETH_INFO_PEER = 1, 2, 1
 _IFF_UP = 1
 _IFA_ADDRESS, _IFA_LOCAL = 1, 2
@@ -146,7 +147,8 @@ class Netlink:
 
 def _link(interface: Interface, flags: int) -> bytes:
     body = _LINK.pack(socket.AF_UNSPEC, 0, interface.index, flags, flags)
-    return body + _attribute(_IFLA_IFNAME, interface.name.encode() + b"\0") + _attribute(_IFLA_ADDRESS, interface.mac)
+    body += _attribute(_IFLA_IFNAME, interface.name.encode() + b"\0") + _attribute(_IFLA_ADDRESS, interface.mac)
+    return body + _ONE_QUEUE
 
 
 def _route(to: IPv4Network, index: int, via: IPv4Address | None = None) -> bytes:
@@ -163,6 +165,10 @@ def _attribute(kind: int, value: bytes) -> bytes:
 
 def _u32(kind: int, value: int) -> bytes:
     return _attribute(kind, struct.pack("=I", value))
+
+
+_ONE_QUEUE = _u32(_IFLA_NUM_TX_QUEUES, 1) + _u32(_IFLA_NUM_RX_QUEUES, 1)
+"""An end that is made with one for each CPU uses one all the same, and waits until every CPU has noticed."""
 
 
 def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:

@@ -102,15 +102,21 @@ class ScratchMaker:
         return self._make_tmpfs(name, size_mib)
 
     def _make_loop(self, size_mib: int) -> LoopScratch:
+        template = self._template(size_mib)
         image = os.open(self._images, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:
-            for offset, data in self._template(size_mib):
-                os.pwrite(image, data, offset)
             os.ftruncate(image, size_mib * _MIB)
             loop = kernel.attach_loop(image)
         finally:
             os.close(image)
-        return LoopScratch(loop, f"/dev/loop{os.minor(os.fstat(loop).st_rdev)}")
+        scratch = LoopScratch(loop, f"/dev/loop{os.minor(os.fstat(loop).st_rdev)}")
+        try:
+            for offset, data in template:  # not before: attaching waits until the disk has all that is in the image
+                os.pwrite(loop, data, offset)
+        except OSError:
+            scratch.close()
+            raise
+        return scratch
 
     def _make_tmpfs(self, name: str, size_mib: int) -> TmpfsScratch:
         directory = self._mounts / name
