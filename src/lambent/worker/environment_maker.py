@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import assert_never
 
 from lambent.http.server import Limits, Server
 from lambent.model.errors import FunctionError
@@ -39,7 +40,7 @@ from lambent.worker.reporter import Reporter
 from lambent.worker.runtime_api import RuntimeApi
 from lambent.worker.runtimes import Interpreter, Missing, resolve_runtime, runtime_version
 from lambent.worker.sandbox.client import Sandboxes
-from lambent.worker.sandbox.plan import RUNTIME_API_ADDRESS, ProcessPlan, SandboxPlan
+from lambent.worker.sandbox.plan import RUNTIME_API_ADDRESS, Prewarmed, ProcessPlan, SandboxPlan
 from lambent.worker.sandbox.sandbox import Sandbox
 from lambent.worker.streaming import comes_in_pieces
 from lambent.worker.telemetry_api import TelemetryApi
@@ -86,6 +87,17 @@ class Order:
     initialization_type: InitializationType
     token: ContainerToken | None = None
     """Of one that asks for its credentials."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Means:
+    """What an environment of a version takes of this host."""
+
+    code_dir: Path
+    layer_dirs: Sequence[Path]
+    extension_names: Sequence[str]
+    interpreter: Interpreter | Missing | None
+    zygote: str | None
 
 
 Restore = Callable[[SandboxPlan, FunctionVersion], Awaitable[tuple[Sandbox, ContainerToken]]]
@@ -139,13 +151,7 @@ class EnvironmentMaker:
             PlatformError: a step failed, which is named.
         """
         version, token = order.version, order.token
-        interpreter = self.interpreter_of(version)
-        code_dir, layer_dirs = await self._code_of(version, stack)
-        extension_names = external_extensions(layer_dirs)
-        if order.origin is Origin.TEMPLATE and extension_names:
-            listed = ", ".join(extension_names)
-            raise FunctionError("Extension.LaunchError", f"Lambent cannot restore external extensions ({listed})")
-        zygote = await self._nursery.zygote_for(version, interpreter, code_dir, layer_dirs)
+        means = await self._means(stack, order)
         stream_name = _stream_name(version, environment_id)
         issue = partial(self._role_sessions.issue_role_session, version.role, version.arn)
         variables = runtime_variables(
@@ -155,23 +161,34 @@ class EnvironmentMaker:
             credentials=await issue() if token is None else token,
             initialization_type=order.initialization_type,
         )
-        launch, plan = self._plan(
-            environment_id, version, code_dir, layer_dirs, extension_names, interpreter, zygote, dict(variables)
-        )
+        launch, plan = self._plan(environment_id, version, means, dict(variables))
         if order.origin is Origin.RESTORED:
             sandbox, token = await restore(plan, version)
         else:
             sandbox = await self._sandboxes.create(plan)
         stream = EventStream(self._telemetry.open(version, stream_name))
-        extensions = ExtensionsApi(version, extension_names)
-        environment = _assemble(
-            stack, environment_id, order, sandbox, launch, extensions, stream, _label(version, interpreter), notices
-        )
+        environment = _assemble(stack, environment_id, order, means, launch, sandbox, stream, notices)
         await self._serve_runtime_api(
             stack, environment, sandbox, ContainerCredentials(token, issue) if token else None
         )
         await self._serve_aws(stack, sandbox)
         return environment
+
+    async def _means(self, stack: AsyncExitStack, order: Order) -> _Means:
+        version, interpreter = order.version, self.interpreter_of(order.version)
+        code_dir, layer_dirs = await self._code_of(version, stack)
+        extension_names = external_extensions(layer_dirs)
+        if order.origin is Origin.TEMPLATE and extension_names:
+            listed = ", ".join(extension_names)
+            raise FunctionError("Extension.LaunchError", f"Lambent cannot restore external extensions ({listed})")
+        zygote = await self._nursery.zygote_for(version, interpreter, code_dir, layer_dirs)
+        return _Means(
+            code_dir=code_dir,
+            layer_dirs=layer_dirs,
+            extension_names=extension_names,
+            interpreter=interpreter,
+            zygote=zygote,
+        )
 
     async def _code_of(self, version: FunctionVersion, stack: AsyncExitStack) -> tuple[Path, list[Path]]:
         """The version's package and layers, unpacked, for as long as the stack stands."""
@@ -180,35 +197,17 @@ class EnvironmentMaker:
         return code_dir, layer_dirs
 
     def _plan(
-        self,
-        environment_id: EnvironmentId,
-        version: FunctionVersion,
-        code_dir: Path,
-        layer_dirs: Sequence[Path],
-        extension_names: Sequence[str],
-        interpreter: Interpreter | Missing | None,
-        zygote: str | None,
-        variables: dict[str, str],
+        self, environment_id: EnvironmentId, version: FunctionVersion, means: _Means, variables: dict[str, str]
     ) -> tuple[Launch, SandboxPlan]:
-        process: ProcessPlan | FunctionError
-        prewarmed = None
-        match interpreter:
-            case Interpreter():
-                runtime_dir = self._runtime_dir(interpreter)
-                prewarmed = choose_prewarmed(version, interpreter, runtime_dir, code_dir, layer_dirs)
-                is_prewarmed = prewarmed is not None
-                process = managed_process(version, interpreter, variables, zygote=zygote, is_prewarmed=is_prewarmed)
-            case Missing(message=message):
-                process = FunctionError("Runtime.InvalidRuntime", message)
-            case None:
-                process = custom_process(code_dir, layer_dirs, variables)
-        launch = plan_launch(process, extension_names, variables)
+        runtime_dir, interpreter = self._runtime_dir(means.interpreter), means.interpreter
+        process, prewarmed = _runtime_process(version, means, runtime_dir, variables)
+        launch = plan_launch(process, means.extension_names, variables)
         language_dir = interpreter.language_dir if isinstance(interpreter, Interpreter) else None
         plan = SandboxPlan(
             sandbox_id=environment_id,
-            code_dir=str(code_dir),
-            layer_dirs=tuple(map(str, layer_dirs)),
-            runtime_dir=str(self._runtime_dir(interpreter)),
+            code_dir=str(means.code_dir),
+            layer_dirs=tuple(map(str, means.layer_dirs)),
+            runtime_dir=str(runtime_dir),
             language_dir=str(language_dir) if language_dir else None,
             memory_mib=version.memory_mib,
             cpu_share=version.memory_mib / MEMORY_MIB_PER_VCPU,
@@ -216,7 +215,7 @@ class EnvironmentMaker:
             ephemeral_storage_mib=version.ephemeral_storage_mib,
             egress=self._options.egress,
             processes=launch.at_boot,
-            zygote=zygote,
+            zygote=means.zygote,
             prewarmed=prewarmed,
         )
         return launch, plan
@@ -248,15 +247,32 @@ class EnvironmentMaker:
         await server.serve_socket(sandbox.endpoint_listener)
 
 
+def _runtime_process(
+    version: FunctionVersion, means: _Means, runtime_dir: Path, variables: dict[str, str]
+) -> tuple[ProcessPlan | FunctionError, Prewarmed | None]:
+    """What runs the function's code, and what may wait for it; an error that every Init is to end with."""
+    match means.interpreter:
+        case Interpreter() as interpreter:
+            prewarmed = choose_prewarmed(version, interpreter, runtime_dir, means.code_dir, means.layer_dirs)
+            is_prewarmed = prewarmed is not None
+            process = managed_process(version, interpreter, variables, zygote=means.zygote, is_prewarmed=is_prewarmed)
+            return process, prewarmed
+        case Missing(message=message):
+            return FunctionError("Runtime.InvalidRuntime", message), None
+        case None:
+            return custom_process(means.code_dir, means.layer_dirs, variables), None
+        case _:
+            assert_never(means.interpreter)
+
+
 def _assemble(
     stack: AsyncExitStack,
     environment_id: EnvironmentId,
     order: Order,
-    sandbox: Sandbox,
+    means: _Means,
     launch: Launch,
-    extensions: ExtensionsApi,
+    sandbox: Sandbox,
     stream: EventStream,
-    label: tuple[str, str] | None,
     notices: Notices,
 ) -> Environment:
     version = order.version
@@ -264,6 +280,7 @@ def _assemble(
     if launch.extensions:
         extension_output, extension_output_fd = open_extension_output(stack, stream)
         outputs.append(extension_output)
+    extensions = ExtensionsApi(version, means.extension_names)
     has_json_lines = version.logging.log_format is LogFormat.JSON
     return Environment(
         environment_id=environment_id,
@@ -277,7 +294,7 @@ def _assemble(
             instance_id=environment_id,
             version=version,
             initialization_type=order.initialization_type,
-            runtime_version=label,
+            runtime_version=_label(version, means.interpreter),
             stream=stream,
             outputs=outputs,
             memory_peak_bytes=sandbox.memory_peak_bytes,
