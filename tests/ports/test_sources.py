@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from function_versions import function_version
 from lambent.adapters.http.aws_services import AwsServices
 from lambent.adapters.memory.sources import MemoryQueue, MemoryStream
 from lambent.adapters.memory.store import MemoryStore
@@ -47,20 +48,7 @@ def mapping(kind: SourceKind, arn: str) -> EventSourceMapping:
 
 
 def version() -> FunctionVersion:
-    return FunctionVersion(
-        account=ACCOUNT,
-        region=REGION,
-        name="f",
-        role=ROLE,
-        runtime=None,
-        handler=None,
-        code_blob="",
-        code_sha256="",
-        code_size_bytes=0,
-        code_unzipped_bytes=0,
-        last_modified="",
-        revision_id="",
-    )
+    return function_version(account=ACCOUNT, region=REGION, role=ROLE)
 
 
 async def http_sources(stack: AsyncExitStack, moto: str) -> HttpSources:

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 import msgspec
 
+from function_versions import function_version
 from lambent.adapters.memory.event_queue import MemoryEventQueue
 from lambent.adapters.memory.store import MemoryStore
 from lambent.invoke.events import Events
@@ -20,7 +21,7 @@ from lambent.model.arn import FunctionArn
 from lambent.model.errors import TooManyRequests
 from lambent.model.event import Message
 from lambent.model.event_invoke import EventInvokeConfig
-from lambent.model.function import FunctionRecord, FunctionVersion, State, UpdateStatus, function_key
+from lambent.model.function import FunctionRecord, FunctionVersion, function_key
 from lambent.model.invocation import InvokeRequest, InvokeResult, RequestId, Target
 from lambent.model.records import encode
 from lambent.ports.targets import Undelivered
@@ -177,20 +178,4 @@ class World:
 
 
 def version(name: str, **fields: Any) -> FunctionVersion:
-    return FunctionVersion(
-        account=ARN.account,
-        region=ARN.region,
-        name=name,
-        role="arn:aws:iam::000000000000:role/r",
-        runtime="python3.11",
-        handler="app.handler",
-        code_blob="0" * 64,
-        code_sha256="",
-        code_size_bytes=1,
-        code_unzipped_bytes=1,
-        last_modified="2024-01-01T00:00:00.000+0000",
-        revision_id="r",
-        state=State.ACTIVE,
-        last_update_status=UpdateStatus.SUCCESSFUL,
-        **fields,
-    )
+    return function_version(account=ARN.account, region=ARN.region, name=name, **fields)

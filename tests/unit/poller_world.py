@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from function_versions import function_version
 from lambent.adapters.memory.event_queue import MemoryEventQueue
 from lambent.adapters.memory.ownership import LocalOwnership
 from lambent.adapters.memory.sources import MemoryQueue, MemorySources, MemoryStream
@@ -17,7 +18,7 @@ from lambent.adapters.memory.store import MemoryStore
 from lambent.model.arn import FunctionArn
 from lambent.model.errors import ResourceNotFound, TooManyRequests
 from lambent.model.event_source_mapping import EventSourceMapping, MappingState, SourceKind
-from lambent.model.function import FunctionVersion, State, UpdateStatus
+from lambent.model.function import FunctionVersion
 from lambent.model.invocation import InvokeRequest, InvokeResult, Target
 from lambent.model.records import decode_mapping, encode
 from lambent.pollers import Pollers, Surroundings
@@ -157,23 +158,7 @@ class World:
 
 
 def version(**members: Any) -> FunctionVersion:
-    return FunctionVersion(
-        account=FUNCTION.account,
-        region=FUNCTION.region,
-        name=FUNCTION.name,
-        role=ROLE,
-        runtime="python3.12",
-        handler="app.handler",
-        code_blob="0" * 64,
-        code_sha256="",
-        code_size_bytes=1,
-        code_unzipped_bytes=1,
-        last_modified="2024-01-01T00:00:00.000+0000",
-        revision_id="r",
-        state=State.ACTIVE,
-        last_update_status=UpdateStatus.SUCCESSFUL,
-        **members,
-    )
+    return function_version(account=FUNCTION.account, region=FUNCTION.region, name=FUNCTION.name, role=ROLE, **members)
 
 
 async def until(condition: Callable[[], object], timeout_s: float = 3_600.0) -> None:

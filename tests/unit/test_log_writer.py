@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from function_versions import function_version
 from lambent.adapters.memory.log_store import MemoryLogStore
 from lambent.logs.stream import EVENT_BYTES, StreamWriter
 from lambent.logs.writer import TelemetryWriter
@@ -22,21 +23,7 @@ GROUP = GroupKey("000000000000", "eu-central-1", "/aws/lambda/f")
 
 
 def version(log_group: str = "") -> FunctionVersion:
-    return FunctionVersion(
-        account="000000000000",
-        region="eu-central-1",
-        name="f",
-        role="r",
-        runtime="python3.13",
-        handler="h",
-        logging=LoggingConfig(log_group=log_group),
-        code_blob="",
-        code_sha256="",
-        code_size_bytes=1,
-        code_unzipped_bytes=1,
-        last_modified="",
-        revision_id="",
-    )
+    return function_version(region="eu-central-1", logging=LoggingConfig(log_group=log_group))
 
 
 class Clock:

@@ -8,31 +8,18 @@ from collections.abc import Callable
 
 import pytest
 
+from function_versions import function_version
 from lambent.manager.counter import ConcurrencyCounter
 from lambent.manager.manager import LocalManager
 from lambent.manager.placement import RESERVE_MIB
 from lambent.model.arn import FunctionArn
 from lambent.model.errors import PlatformError, TooManyRequests
 from lambent.model.events import InitializationType
-from lambent.model.function import FunctionVersion, State
+from lambent.model.function import FunctionVersion
 from lambent.model.invocation import EnvironmentId, InvokeRequest, InvokeResult, RequestId, Target
 from lambent.ports.worker import Answer, WorkerListener
 
-VERSION = FunctionVersion(
-    account="000000000000",
-    region="us-east-1",
-    name="f",
-    role="arn:aws:iam::000000000000:role/r",
-    runtime="python3.12",
-    handler="app.handler",
-    code_blob="0" * 64,
-    code_sha256="",
-    code_size_bytes=1,
-    code_unzipped_bytes=1,
-    last_modified="",
-    revision_id="1",
-    state=State.ACTIVE,
-)
+VERSION = function_version()
 TARGET = Target(version=VERSION, pool_key="f")
 REQUEST = InvokeRequest(request_id=RequestId("r"), function=VERSION.arn, payload=b"{}")
 

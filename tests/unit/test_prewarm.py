@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lambent.model.function import FunctionVersion, State
+from function_versions import function_version
+from lambent.model.function import FunctionVersion
 from lambent.worker.launch import interpreter_argv
 from lambent.worker.prewarm import choose_prewarmed, plan_prewarmed
 from lambent.worker.runtimes import Interpreter
@@ -22,21 +23,7 @@ NODE = Interpreter(
 )
 PYTHON = replace(NODE, runtime="python3.12", version="3.12.1")
 RUNTIME_DIR = Path("/data/runtime")
-VERSION = FunctionVersion(
-    account="000000000000",
-    region="us-east-1",
-    name="f",
-    role="arn:aws:iam::000000000000:role/r",
-    runtime="nodejs20.x",
-    handler="index.handler",
-    code_blob="0" * 64,
-    code_sha256="",
-    code_size_bytes=1,
-    code_unzipped_bytes=1,
-    last_modified="",
-    revision_id="1",
-    state=State.ACTIVE,
-)
+VERSION = function_version(runtime="nodejs20.x", handler="index.handler")
 
 
 def with_variables(**variables: str) -> FunctionVersion:

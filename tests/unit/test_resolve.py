@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from function_versions import function_version
 from lambent.adapters.memory.store import MemoryStore
 from lambent.invoke.resolve import NoPublishedVersion, Provisions, Resolver, every_function, pool_key
 from lambent.model.arn import FunctionArn
@@ -14,7 +15,6 @@ from lambent.model.errors import ResourceConflict, ResourceNotFound
 from lambent.model.function import (
     Alias,
     FunctionRecord,
-    FunctionVersion,
     State,
     UpdateStatus,
     function_key,
@@ -25,22 +25,7 @@ from lambent.model.records import encode
 from lambent.ports.store import Entry
 
 ARN = FunctionArn("us-east-1", "000000000000", "f")
-LATEST = FunctionVersion(
-    account=ARN.account,
-    region=ARN.region,
-    name=ARN.name,
-    role="arn:aws:iam::000000000000:role/r",
-    runtime="python3.12",
-    handler="app.handler",
-    code_blob="a" * 64,
-    code_sha256="",
-    code_size_bytes=1,
-    code_unzipped_bytes=1,
-    last_modified="2024-01-01T00:00:00.000+0000",
-    revision_id="1",
-    state=State.ACTIVE,
-    last_update_status=UpdateStatus.SUCCESSFUL,
-)
+LATEST = function_version(code_blob="a" * 64)
 RECORD = FunctionRecord(latest=LATEST, versions=(1, 2), next_version=3)
 KEY = function_key(ARN.account, ARN.region, ARN.name)
 
