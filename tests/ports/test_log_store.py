@@ -6,7 +6,7 @@ import asyncio
 import os
 import sqlite3
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -109,6 +109,18 @@ async def test_groups_are_listed_by_name_with_prefix_and_in_pages(store: LogStor
     assert [(group.key.name, group.created_ms, group.retention_days, group.stored_bytes) for group in rest] == [
         ("a/3", 4, None, 0)
     ]
+
+
+async def test_a_change_of_tags_that_fails_leaves_them_as_they_were(store: LogStore) -> None:
+    def refused(_: Mapping[str, str]) -> Mapping[str, str]:
+        raise ValueError("no")
+
+    assert await store.create_group(GROUP, created_ms=1, tags={"team": "x"})
+    assert await store.retag_group(GROUP, lambda before: {**before, "stage": "test"})
+    with pytest.raises(ValueError, match="no"):
+        await store.retag_group(GROUP, refused)
+    assert not await store.retag_group(GroupKey(ACCOUNT, REGION, "absent"), refused)
+    assert [group.tags for group in await store.groups(ACCOUNT, REGION)] == [{"team": "x", "stage": "test"}]
 
 
 async def test_streams_are_listed_by_name_both_ways(store: LogStore) -> None:
@@ -386,9 +398,23 @@ async def test_a_log_file_of_a_later_format_is_refused_by_its_number(tmp_path: P
     with sqlite3.connect(path) as connection:
         connection.execute("PRAGMA user_version = 9")
     connection.close()
-    with pytest.raises(PlatformError, match="has format 9; this Lambent reads format 1"):
+    with pytest.raises(PlatformError, match="has format 9; this Lambent reads format 2"):
         async with SqliteLogStore(path):
             pass
+
+
+async def test_a_log_file_of_the_first_format_is_brought_up_to_date_with_all_it_holds(tmp_path: Path) -> None:
+    path = tmp_path / "logs.db"
+    async with SqliteLogStore(path) as store:
+        await store.append([batch(A, (1, "kept"))])
+    with sqlite3.connect(path) as connection:
+        connection.executescript("ALTER TABLE groups DROP COLUMN tags; PRAGMA user_version = 1")
+    connection.close()
+    async with SqliteLogStore(path) as store:
+        assert await store.retag_group(GROUP, lambda before: {**before, "team": "x"})
+        assert texts(await store.read(Query(group=GROUP))) == ["kept"]
+    async with SqliteLogStore(path) as store:
+        assert [group.tags for group in await store.groups(ACCOUNT, REGION)] == [{"team": "x"}]
 
 
 async def test_appends_go_on_while_a_group_is_being_deleted(tmp_path: Path) -> None:

@@ -150,6 +150,9 @@ def test_what_exists_is_not_created_again(logs: Any) -> None:
         ("filter_log_events", {}),
         ("put_retention_policy", {"retentionInDays": 7}),
         ("delete_retention_policy", {}),
+        ("list_tags_log_group", {}),
+        ("tag_log_group", {"tags": {"team": "x"}}),
+        ("untag_log_group", {"tags": ["team"]}),
     ],
 )
 def test_a_group_that_does_not_exist_is_refused_by_every_operation(
@@ -191,7 +194,6 @@ def test_a_deleted_group_and_a_deleted_stream_are_gone(logs: Any, cloud: Cloud) 
     ("parameters", "message"),
     [
         ({"kmsKeyId": "arn:aws:kms:eu-central-1:123456789012:key/x"}, "kmsKeyId"),
-        ({"tags": {"a": "b"}}, "tags"),
         ({"deletionProtectionEnabled": True}, "deletionProtectionEnabled"),
         ({"logGroupClass": "INFREQUENT_ACCESS"}, "logGroupClass"),
     ],
@@ -202,6 +204,44 @@ def test_settings_of_a_group_that_would_have_no_effect_are_refused_by_name(
     with pytest.raises(ClientError, match=message) as error:
         logs.create_log_group(logGroupName="g", **parameters)
     assert refusal(error)[0] == "NotImplementedException"
+
+
+def test_a_group_is_tagged_from_its_creation_on_by_arn_and_by_name(logs: Any) -> None:
+    logs.create_log_group(logGroupName=GROUP, tags={"team": "x", "stage": "test"})
+    logs.tag_resource(resourceArn=ARN, tags={"team": "y", "empty": ""})
+    logs.untag_resource(resourceArn=ARN, tagKeys=["stage", "absent"])
+    assert logs.list_tags_for_resource(resourceArn=ARN)["tags"] == {"team": "y", "empty": ""}
+    logs.tag_log_group(logGroupName=GROUP, tags={"cost": "1"})
+    logs.untag_log_group(logGroupName=GROUP, tags=["team"])
+    assert logs.list_tags_log_group(logGroupName=GROUP)["tags"] == {"empty": "", "cost": "1"}
+
+
+def test_a_group_has_fifty_tags_at_most_and_keeps_those_it_had(logs: Any) -> None:
+    before = {str(number): "" for number in range(49)}
+    logs.create_log_group(logGroupName=GROUP, tags=before)
+    with pytest.raises(ClientError) as error:
+        logs.tag_resource(resourceArn=ARN, tags={"a": "", "b": ""})
+    assert refusal(error)[0] == "TooManyTagsException"
+    with pytest.raises(ClientError) as error:
+        logs.tag_resource(resourceArn=ARN, tags={"aws:x": ""})
+    assert refusal(error)[0] == "InvalidParameterException"
+    assert logs.list_tags_for_resource(resourceArn=ARN)["tags"] == before
+
+
+@pytest.mark.parametrize(
+    ("arn", "code"),
+    [
+        (ARN.replace(GROUP, "absent"), "ResourceNotFoundException"),
+        (ARN.replace(ACCOUNT, "111111111111"), "ResourceNotFoundException"),
+        (f"arn:aws:logs:{REGION}:{ACCOUNT}:destination:d", "InvalidParameterException"),
+        (GROUP, "InvalidParameterException"),
+    ],
+)
+def test_tags_of_what_is_no_group_of_the_callers_are_refused(logs: Any, arn: str, code: str) -> None:
+    logs.create_log_group(logGroupName=GROUP)
+    with pytest.raises(ClientError) as error:
+        logs.list_tags_for_resource(resourceArn=arn)
+    assert refusal(error)[0] == code
 
 
 def test_names_that_begin_with_aws_are_reserved(logs: Any) -> None:

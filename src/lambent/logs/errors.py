@@ -13,5 +13,9 @@ class AlreadyExists(ApiError):
     code, status = "ResourceAlreadyExistsException", 400
 
 
+class TooManyTags(ApiError):
+    code, status = "TooManyTagsException", 400
+
+
 class NotFound(ApiError):
     code, status = "ResourceNotFoundException", 400

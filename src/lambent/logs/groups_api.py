@@ -16,6 +16,7 @@ from lambent.logs.names import (
     parse_timed_list_token,
     stream_arn,
 )
+from lambent.logs.tags_api import check
 from lambent.model.caller import CallerContext
 from lambent.model.errors import NotImplementedByLambent
 from lambent.ports.log_store import Group, GroupKey, LogStore, Position, Stream, StreamKey
@@ -34,13 +35,15 @@ class GroupsApi:
         self._clock_ms = clock_ms
 
     async def create_log_group(self, caller: CallerContext, parameters: dict[str, Any]) -> dict[str, Any]:
-        _refuse(parameters, "kmsKeyId", "tags", "deletionProtectionEnabled")
+        _refuse(parameters, "kmsKeyId", "deletionProtectionEnabled")
         if parameters.get("logGroupClass", "STANDARD") != "STANDARD":
             raise NotImplementedByLambent("Lambent supports no logGroupClass but STANDARD")
         key = group_key(caller, parameters)
         if key.name.lower().startswith("aws/"):
             raise InvalidParameter("Log groups starting with AWS/ are reserved for AWS.")
-        if not await self._store.create_group(key, created_ms=self._clock_ms()):
+        tags = parameters.get("tags", {})
+        check(tags)
+        if not await self._store.create_group(key, created_ms=self._clock_ms(), tags=tags):
             raise AlreadyExists("The specified log group already exists")
         return {}
 

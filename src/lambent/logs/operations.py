@@ -11,6 +11,7 @@ from typing import Any  # Any: parameters are of whatever type the service model
 
 from lambent.logs.events_api import EventsApi
 from lambent.logs.groups_api import GroupsApi
+from lambent.logs.tags_api import TagsApi
 from lambent.model.caller import CallerContext
 from lambent.ports.log_store import LogStore
 
@@ -24,7 +25,7 @@ class LogsApi:
         def clock_ms() -> int:
             return int(clock() * 1000)
 
-        groups, events = GroupsApi(store, clock_ms), EventsApi(store, clock_ms)
+        groups, tags, events = GroupsApi(store, clock_ms), TagsApi(store), EventsApi(store, clock_ms)
         self.operations: Mapping[str, Operation] = {
             "CreateLogGroup": groups.create_log_group,
             "CreateLogStream": groups.create_log_stream,
@@ -35,6 +36,12 @@ class LogsApi:
             "DescribeLogStreams": groups.describe_log_streams,
             "FilterLogEvents": events.filter_log_events,
             "GetLogEvents": events.get_log_events,
+            "ListTagsForResource": tags.list_tags_for_resource,
+            "ListTagsLogGroup": tags.list_tags_log_group,
             "PutLogEvents": events.put_log_events,
             "PutRetentionPolicy": groups.put_retention_policy,
+            "TagLogGroup": tags.tag_log_group,
+            "TagResource": tags.tag_resource,
+            "UntagLogGroup": tags.untag_log_group,
+            "UntagResource": tags.untag_resource,
         }

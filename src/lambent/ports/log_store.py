@@ -6,8 +6,8 @@ position too: reading forward begins with the event at it, reading backward ends
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 DAY_MS = 24 * 60 * 60 * 1000
@@ -62,6 +62,7 @@ class Group:
     created_ms: int
     retention_days: int | None
     stored_bytes: int
+    tags: Mapping[str, str] = field(default_factory=dict)
 
     def oldest_kept_ms(self, now_ms: int) -> int:
         """Events before this moment have expired."""
@@ -129,7 +130,7 @@ class LogStore(Protocol):
         """Streams in order of their last event, then name, beginning behind `after` (both of the last one seen)."""
         ...
 
-    async def create_group(self, group: GroupKey, *, created_ms: int) -> bool:
+    async def create_group(self, group: GroupKey, *, created_ms: int, tags: Mapping[str, str] | None = None) -> bool:
         """Whether it was created: False if it already existed."""
         ...
 
@@ -139,6 +140,13 @@ class LogStore(Protocol):
 
     async def set_retention(self, group: GroupKey, days: int | None) -> bool:
         """Whether there is such a group."""
+        ...
+
+    async def retag_group(self, group: GroupKey, change: Callable[[Mapping[str, str]], Mapping[str, str]]) -> bool:
+        """Replace its tags by what `change` makes of them; whatever that raises leaves them as they are.
+
+        Whether there is such a group.
+        """
         ...
 
     async def delete_group(self, group: GroupKey) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Self
@@ -94,10 +94,11 @@ class MemoryLogStore:
             rows = [row for row in rows if (row[0] < after if descending else row[0] > after)]
         return [stream for _, stream in rows[:limit]]
 
-    async def create_group(self, group: GroupKey, *, created_ms: int) -> bool:
+    async def create_group(self, group: GroupKey, *, created_ms: int, tags: Mapping[str, str] | None = None) -> bool:
         if group in self._groups:
             return False
-        self._groups[group] = _Held(Group(key=group, created_ms=created_ms, retention_days=None, stored_bytes=0))
+        made = Group(key=group, created_ms=created_ms, retention_days=None, stored_bytes=0, tags=tags or {})
+        self._groups[group] = _Held(made)
         return True
 
     async def create_stream(self, stream: StreamKey, *, created_ms: int) -> bool:
@@ -114,6 +115,12 @@ class MemoryLogStore:
         held = self._groups.get(group)
         if held is not None:
             held.group = replace(held.group, retention_days=days)
+        return held is not None
+
+    async def retag_group(self, group: GroupKey, change: Callable[[Mapping[str, str]], Mapping[str, str]]) -> bool:
+        held = self._groups.get(group)
+        if held is not None:
+            held.group = replace(held.group, tags=change(held.group.tags))
         return held is not None
 
     async def delete_group(self, group: GroupKey) -> bool:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from lambent.model.errors import PlatformError
@@ -19,6 +19,8 @@ class Format:
     application_id: int
     version: int
     schema: str
+    upgrades: Mapping[int, str] = field(default_factory=dict)
+    """The statements that make the next version of each older one."""
     settings: str = ""
     """Pragmas that must come before the first table."""
     checked_tables: Sequence[str] = ()
@@ -37,6 +39,7 @@ def open_file(path: Path, kind: Format, *pragmas: str) -> tuple[sqlite3.Connecti
     try:
         with closing(_connect(path)) as connection:
             _check(connection, path, kind)
+            _upgrade(connection, kind)
         writer, reader = _connect(path), _connect(path)
         for pragma in ("journal_mode = WAL", *pragmas):
             writer.execute(f"PRAGMA {pragma}")
@@ -88,7 +91,7 @@ def _check(connection: sqlite3.Connection, path: Path, kind: Format) -> None:
         raise unusable(
             path, kind, f"its application id is {application_id:#010x} instead of {kind.application_id:#010x}"
         )
-    if version != kind.version:
+    if version != kind.version and version not in kind.upgrades:
         raise PlatformError(
             f"{path} has format {version}; this Lambent reads format {kind.version}. "
             "Start the Lambent that wrote it, or give another --data-dir"
@@ -97,3 +100,10 @@ def _check(connection: sqlite3.Connection, path: Path, kind: Format) -> None:
         (verdict,) = connection.execute(f"PRAGMA quick_check({subject})").fetchone()
         if verdict != "ok":
             raise unusable(path, kind, " ".join(verdict.split()))
+
+
+def _upgrade(connection: sqlite3.Connection, kind: Format) -> None:
+    """From one version to the next, each whole or not at all."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    for older in range(version, kind.version):
+        connection.executescript(f"BEGIN; {kind.upgrades[older]}; PRAGMA user_version = {older + 1}; COMMIT;")

@@ -21,6 +21,7 @@ CREATE TABLE groups (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     account TEXT NOT NULL, region TEXT NOT NULL, name TEXT NOT NULL,
     created_ms INTEGER NOT NULL, retention_days INTEGER, stored_bytes INTEGER NOT NULL DEFAULT 0,
+    tags TEXT NOT NULL DEFAULT '{}',
     UNIQUE (account, region, name)
 );
 CREATE TABLE streams (
@@ -47,9 +48,10 @@ GROUP_ID = "SELECT id FROM groups WHERE account = ? AND region = ? AND name = ?"
 
 FORMAT = Format(
     application_id=0x4C4D4C47,  # "LMLG"
-    version=1,
+    version=2,
     settings=f"PRAGMA page_size = {PAGE_BYTES};",
     schema=_SCHEMA,
+    upgrades={1: "ALTER TABLE groups ADD COLUMN tags TEXT NOT NULL DEFAULT '{}'"},
     checked_tables=("groups", "streams"),
     content="no logs",
 )

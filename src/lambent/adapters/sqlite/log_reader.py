@@ -13,7 +13,7 @@ from lambent.ports.log_store import Event, Group, GroupKey, Query, Stream
 _LAST_CHARACTER = "\U0010ffff"  # sorts behind every character that a name can hold
 _LAST_MS = 2**62
 
-_GROUP = "SELECT account, region, name, created_ms, retention_days, stored_bytes FROM groups"
+_GROUP = "SELECT account, region, name, created_ms, retention_days, stored_bytes, tags FROM groups"
 _STREAM = "SELECT name, created_ms, first_event_ms, last_event_ms, last_ingested_ms FROM streams"
 _BLOCKS = """
 SELECT b.id, b.first_ms, b.last_ms, b.ingested_ms, s.name, b.payload
@@ -77,8 +77,14 @@ class LogReader:
     def _groups(self, where: str, *parameters: str | int) -> list[Group]:
         rows = self._connection.execute(f"{_GROUP} WHERE {where}", parameters).fetchall()
         return [
-            Group(key=GroupKey(account, region, name), created_ms=created, retention_days=days, stored_bytes=stored)
-            for account, region, name, created, days, stored in rows
+            Group(
+                key=GroupKey(account, region, name),
+                created_ms=created,
+                retention_days=days,
+                stored_bytes=stored,
+                tags=json.loads(tags),
+            )
+            for account, region, name, created, days, stored, tags in rows
         ]
 
     def _streams(self, group: GroupKey, where: str, *parameters: str | int) -> list[Stream]:

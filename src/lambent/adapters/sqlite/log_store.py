@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -70,14 +70,17 @@ class SqliteLogStore:
     ) -> Sequence[Stream]:
         return await self._read(lambda reader: reader.streams_by_time(group, after, limit, descending))
 
-    async def create_group(self, group: GroupKey, *, created_ms: int) -> bool:
-        return await self._write(lambda writer: writer.create_group(group, created_ms))
+    async def create_group(self, group: GroupKey, *, created_ms: int, tags: Mapping[str, str] | None = None) -> bool:
+        return await self._write(lambda writer: writer.create_group(group, created_ms, tags))
 
     async def create_stream(self, stream: StreamKey, *, created_ms: int) -> bool:
         return await self._write(lambda writer: writer.create_stream(stream, created_ms))
 
     async def set_retention(self, group: GroupKey, days: int | None) -> bool:
         return await self._write(lambda writer: writer.set_retention(group, days))
+
+    async def retag_group(self, group: GroupKey, change: Callable[[Mapping[str, str]], Mapping[str, str]]) -> bool:
+        return await self._write(lambda writer: writer.retag_group(group, change))
 
     async def delete_group(self, group: GroupKey) -> bool:
         group_id = await self._write(lambda writer: writer.drop_group(group))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from lambent.ports.store import WriteFailed
 _BLOCKS_PER_SLICE = 64
 _IDS_KEPT = 10_000
 
-_INSERT_GROUP = "INSERT OR IGNORE INTO groups (account, region, name, created_ms) VALUES (?, ?, ?, ?)"
+_INSERT_GROUP = "INSERT OR IGNORE INTO groups (account, region, name, created_ms, tags) VALUES (?, ?, ?, ?, ?)"
 _INSERT_STREAM = f"INSERT OR IGNORE INTO streams (group_id, name, created_ms) VALUES (({GROUP_ID}), ?, ?)"
 _STREAM_IDS = f"SELECT group_id, id FROM streams WHERE group_id = ({GROUP_ID}) AND name = ?"
 _INSERT_BLOCK = """
@@ -67,8 +68,9 @@ class LogWriter:
             for records in cut(batch.records):
                 self._append_block(group_id, stream_id, records, batch.ingested_ms)
 
-    def create_group(self, group: GroupKey, created_ms: int) -> bool:
-        return self._connection.execute(_INSERT_GROUP, (*group, created_ms)).rowcount > 0
+    def create_group(self, group: GroupKey, created_ms: int, tags: Mapping[str, str] | None = None) -> bool:
+        values = (*group, created_ms, json.dumps(tags or {}))
+        return self._connection.execute(_INSERT_GROUP, values).rowcount > 0
 
     def create_stream(self, stream: StreamKey, created_ms: int) -> bool:
         self.create_group(stream.group, created_ms)
@@ -77,6 +79,13 @@ class LogWriter:
     def set_retention(self, group: GroupKey, days: int | None) -> bool:
         update = "UPDATE groups SET retention_days = ? WHERE account = ? AND region = ? AND name = ?"
         return self._connection.execute(update, (days, *group)).rowcount > 0
+
+    def retag_group(self, group: GroupKey, change: Callable[[Mapping[str, str]], Mapping[str, str]]) -> bool:
+        row = self._connection.execute(f"SELECT id, tags FROM groups WHERE id = ({GROUP_ID})", group).fetchone()
+        if row is not None:
+            tags = json.dumps(change(json.loads(row[1])))
+            self._connection.execute("UPDATE groups SET tags = ? WHERE id = ?", (tags, row[0]))
+        return row is not None
 
     def drop_group(self, group: GroupKey) -> int | None:
         """Take the group and its streams away; its blocks, which nobody can see any more, are left to be deleted."""
