@@ -70,6 +70,8 @@ _CAPABILITY_HEADER, _NO_CAPABILITIES = struct.pack("=Ii", CAPABILITY_VERSION_3, 
 _LOOP_CTL_GET_FREE = 0x4C82
 _LOOP_CONFIGURE = 0x4C0A
 _LOOP_FLAG_AUTOCLEAR = 4
+_LOOP_BLOCK_BYTES = 4_096
+"""Of the file systems on them: with another, mounting one would write out and read again what is in memory already."""
 
 # These are numbered alike on every architecture, having come after that was agreed on.
 _NR_OPEN_TREE, _NR_MOVE_MOUNT, _NR_FSOPEN, _NR_FSCONFIG, _NR_FSMOUNT = 428, 429, 430, 431, 432
@@ -183,8 +185,8 @@ def attach_loop(image_fd: int) -> int:
         while True:
             number = fcntl.ioctl(control, _LOOP_CTL_GET_FREE)
             loop = os.open(f"/dev/loop{number}", os.O_RDWR | os.O_CLOEXEC)
-            # struct loop_config: the file, block size 0 (as it comes), struct loop_info64 with only its flags set.
-            config = struct.pack("=II52xI", image_fd, 0, _LOOP_FLAG_AUTOCLEAR).ljust(304, b"\0")
+            # struct loop_config: the file, the block size, struct loop_info64 with only its flags set.
+            config = struct.pack("=II52xI", image_fd, _LOOP_BLOCK_BYTES, _LOOP_FLAG_AUTOCLEAR).ljust(304, b"\0")
             try:
                 fcntl.ioctl(loop, _LOOP_CONFIGURE, config)
             except OSError as exc:
