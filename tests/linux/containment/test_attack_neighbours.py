@@ -73,7 +73,8 @@ def fill():
     with open("/tmp/full", "wb") as file:
         for _ in range(64):
             file.write(MARK * (1048576 // len(MARK)))
-    os.sync()
+        file.flush()
+        os.fsync(file.fileno())
     return os.path.getsize("/tmp/full")
 def search():
     "In blocks that were given to a file and never written to."
@@ -90,7 +91,7 @@ def handler(event, context):
 
 def test_nothing_of_a_former_functions_tmp_is_left_in_anothers(target: Target, victim: Victim) -> None:
     """Sandboxes stand ready in advance and places are used again; what is in them is always new."""
-    former = victim(SCRATCH)
+    former = victim(SCRATCH, Timeout=30)
     assert target.invoke(former, "fill") > 60 << 20
     target.client.delete_function(FunctionName=former)
     target.deploy(former, SCRATCH)

@@ -188,7 +188,7 @@ class Births:
         )
         self._generations.born(held)
         if unborn.is_unwanted:
-            held.slot.kill()
+            held.kill()
 
     def _give_up(self, held: Held, failure: StepFailed | None) -> None:
         unborn, held.unborn = _unborn(held), None

@@ -55,6 +55,8 @@ class Generations:
         generation = held.slot.generation
         assert generation is not None
         match report:
+            case wire.Booted() if generation.is_killed:
+                pass
             case wire.Booted() if not generation.is_assigned:
                 held.owner.booted(held)
             case wire.Exited(name=name) if generation.bury(name):

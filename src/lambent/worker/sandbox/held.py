@@ -88,7 +88,8 @@ class Held:
         """Its owner is told when it has ended, unless nothing runs and nothing will."""
         if self.unborn is not None:
             self.unborn.is_unwanted = True
-        else:
+        elif self.slot.generation is not None:
+            self.slot.generation.is_killed = True
             self.slot.kill()
 
 

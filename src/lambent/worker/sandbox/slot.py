@@ -82,6 +82,8 @@ class Generation:
     """Held until it is a function's: nobody shall enter it from then on."""
     is_assigned: bool = False
     """It is a function's, whose code may run in it."""
+    is_killed: bool = False
+    """Nobody wants it any more; it may have said that it stands before it knew."""
     is_prewarmed: bool = False
     """An interpreter waits in it, or has become the function's."""
     tell: int | None = None
