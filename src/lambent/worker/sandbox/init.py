@@ -58,10 +58,10 @@ def run(setup: Setup, ground: Ground | None, told: int | None = None) -> Forked:
         _take_signals()
         _join_cgroups(setup.cgroup_procs)
         if setup.walls is None or ground is None:
-            _set_apart(setup)
+            score = _set_apart(setup)
         else:
-            _close_the_walls(setup, setup.walls, ground, told)
-        supervisor = Supervisor(setup, control, can_conceive=told is not None)
+            score = _close_the_walls(setup, setup.walls, ground, told)
+        supervisor = Supervisor(setup, control, score, can_conceive=told is not None)
         control.send(inner_wire.BOOTED)
         if told is not None and (forked := supervisor.conceive(told)) is not None:
             return forked
@@ -92,21 +92,25 @@ def _join_cgroups(cgroup_procs: Sequence[int]) -> None:
             os.write(procs, b"0")
 
 
-def _set_apart(setup: Setup) -> None:
+def _set_apart(setup: Setup) -> Score:
     """What there is without isolation."""
     kernel.become_subreaper()
     close_all_but(setup.control, setup.output)
-    prefer_to_die("self", SECOND_TO_DIE)
+    score = Score()
+    score.set(SECOND_TO_DIE)
+    return score
 
 
-def _close_the_walls(setup: Setup, walls: Walls, ground: Ground, told: int | None) -> None:
+def _close_the_walls(setup: Setup, walls: Walls, ground: Ground, told: int | None) -> Score:
     """What only a process inside can do, and then what it can never undo."""
     with step("make a cgroup namespace"):
         kernel.unshare(kernel.CLONE_NEWCGROUP)
     mount_inside(walls.mounts)
     os.chdir("/")
     close_all_but(setup.control, setup.output, *([] if told is None else [told]))
+    score = Score()
     _drop_privileges(walls, ground)
+    return score
 
 
 def set_resource_limits(limits: Mapping[str, Sequence[int]]) -> None:
@@ -152,12 +156,31 @@ def _limit(name: str, soft: int, hard: int) -> None:
         resource.setrlimit(which, (min(soft, ceiling) if ceiling != resource.RLIM_INFINITY else soft, ceiling))
 
 
-def prefer_to_die(pid: str, score: bytes) -> None:
-    """When memory runs out the function must go first, PID 1 after it, and the server last."""
-    with suppress(OSError):
-        descriptor = os.open(f"/proc/{pid}/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
-        os.write(descriptor, score)
-        os.close(descriptor)
+class Score:
+    """Our own, in who dies when memory runs out: the function must go first, PID 1 after it, and the server last.
+
+    Opened while we may: who is hidden from its own uid cannot open it. Where a host lets nobody, nothing is changed.
+    """
+
+    def __init__(self) -> None:
+        self._descriptor = -1
+        with suppress(OSError):
+            self._descriptor = os.open("/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
+
+    def set(self, score: bytes) -> None:
+        with suppress(OSError):
+            os.write(self._descriptor, score)
+
+    def close(self) -> None:
+        with suppress(OSError):
+            os.close(self._descriptor)
+
+
+def prefer_to_die(score: bytes) -> None:
+    """Once and for all."""
+    own = Score()
+    own.set(score)
+    own.close()
 
 
 def close_all_but(*keep: int) -> None:
@@ -173,8 +196,9 @@ def close_all_but(*keep: int) -> None:
 class Supervisor:
     """Starts processes on request and says how each ended. Orphans are reaped in silence."""
 
-    def __init__(self, setup: Setup, control: _socket.socket, *, can_conceive: bool) -> None:
+    def __init__(self, setup: Setup, control: _socket.socket, score: Score, *, can_conceive: bool) -> None:
         self._output_fd = setup.output
+        self._score = score
         self._is_held_back = setup.is_held_back
         self._is_pid_1 = setup.walls is not None
         self._can_conceive = can_conceive
@@ -232,7 +256,7 @@ class Supervisor:
             for process in request["processes"]:
                 self._start(Process(*process), descriptors[0] if descriptors else self._output_fd)
         elif request["type"] == "Prewarm":
-            self._embryo = _spawn_waiting(Process(*request["process"]), self._output_fd)
+            self._embryo = self._spawn_waiting(Process(*request["process"]))
         elif request["type"] == "Signal":
             self._signal(request["name"], request["signum"])
         elif request["type"] == "Freeze":
@@ -252,13 +276,41 @@ class Supervisor:
 
     def _start(self, process: Process, output_fd: int) -> None:
         try:
-            pid = (self._quicken(process) if process.is_forked else None) or _spawn(process, output_fd)
+            pid = (self._quicken(process) if process.is_forked else None) or self._spawn(process, output_fd)
         except OSError as exc:
             reason = f"fork/exec {process.argv[0]}: {os.strerror(exc.errno or 0).lower()}"
             self._send_exit(process.name, failure=reason)
             return
-        prefer_to_die(str(pid), FIRST_TO_DIE)
         self._names[pid] = process.name
+
+    def _spawn_waiting(self, process: Process) -> tuple[int, int]:
+        told, tell = os.pipe2(os.O_CLOEXEC)
+        try:
+            return self._spawn(process, self._output_fd, [(os.POSIX_SPAWN_DUP2, told, TOLD)]), tell
+        finally:
+            os.close(told)
+
+    def _spawn(self, process: Process, output_fd: int, more: Sequence[tuple[int, int, int]] = ()) -> int:
+        os.chdir(process.cwd)
+        self._score.set(FIRST_TO_DIE)  # it inherits this: set afterwards, what it has forked by then would go without
+        try:
+            return os.posix_spawn(
+                process.argv[0],
+                list(process.argv),
+                process.env,
+                file_actions=[
+                    (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+                    (os.POSIX_SPAWN_DUP2, output_fd, 1),
+                    (os.POSIX_SPAWN_DUP2, output_fd, 2),
+                    *more,
+                ],
+                setsid=True,
+                setsigmask=(),
+                setsigdef=signal.valid_signals(),
+            )
+        finally:
+            self._score.set(SECOND_TO_DIE)
+            os.chdir("/")
 
     def _quicken(self, process: Process) -> int | None:
         """Tell the child that waits what it is; None where there is none, and can be none."""
@@ -327,32 +379,3 @@ class Supervisor:
 
 def _take_note(signum: int, frame: object) -> None:
     """A signal wakes the poll only if somebody handles it."""
-
-
-def _spawn_waiting(process: Process, output_fd: int) -> tuple[int, int]:
-    told, tell = os.pipe2(os.O_CLOEXEC)
-    try:
-        return _spawn(process, output_fd, [(os.POSIX_SPAWN_DUP2, told, TOLD)]), tell
-    finally:
-        os.close(told)
-
-
-def _spawn(process: Process, output_fd: int, more: Sequence[tuple[int, int, int]] = ()) -> int:
-    os.chdir(process.cwd)
-    try:
-        return os.posix_spawn(
-            process.argv[0],
-            list(process.argv),
-            process.env,
-            file_actions=[
-                (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
-                (os.POSIX_SPAWN_DUP2, output_fd, 1),
-                (os.POSIX_SPAWN_DUP2, output_fd, 2),
-                *more,
-            ],
-            setsid=True,
-            setsigmask=(),
-            setsigdef=signal.valid_signals(),
-        )
-    finally:
-        os.chdir("/")

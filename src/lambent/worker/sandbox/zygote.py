@@ -106,7 +106,7 @@ def _forget_ourselves() -> None:
 def stand_ready(ground: Ground, own_namespaces: int) -> Builder:
     """What all that we fork is to have, it inherits."""
     builder = Builder(ground, own_namespaces)
-    init.prefer_to_die("self", init.SECOND_TO_DIE)
+    init.prefer_to_die(init.SECOND_TO_DIE)
     init.forgo(ground)
     kernel.seccomp_filter(ground.seccomp_program)
     return builder
@@ -153,7 +153,7 @@ def _become_runtime(forked: init.Forked, name: str) -> None:
     kernel.close_range(init.TOLD + 1)
     kernel.show_to_own_uid()
     kernel.set_name(name)
-    init.prefer_to_die("self", init.FIRST_TO_DIE)
+    init.prefer_to_die(init.FIRST_TO_DIE)
     if "_ssl" in sys.modules:
         sys.modules["_ssl"].RAND_add(os.urandom(48), 48.0)
 
