@@ -134,7 +134,8 @@ def test_a_process_that_ends_is_named_with_its_reason(
 
 
 def test_memory_beyond_the_size_is_out_of_memory(function: Function, invoke: Invoke) -> None:
-    name = function("def handler(event, context):\n    return len(bytearray(300 * 1024 * 1024))\n", Timeout=30)
+    code = "def handler(event, context):\n    return len(bytearray(300 * 1024 * 1024))\n"
+    name = function(code, MemorySize=128, Timeout=60)
 
     payload, response = invoke(name, LogType="Tail")
     _, second = invoke(name)

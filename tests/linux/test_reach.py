@@ -137,7 +137,9 @@ def test_a_fork_bomb_hurts_only_itself(function: Function, invoke: Invoke) -> No
 
 def test_a_memory_hog_hurts_only_itself(function: Function, invoke: Invoke) -> None:
     hog = function(
-        "def handler(event, context):\n    kept = []\n    while True: kept.append(bytearray(1 << 20))\n", Timeout=30
+        "def handler(event, context):\n    kept = []\n    while True: kept.append(bytearray(1 << 20))\n",
+        MemorySize=128,
+        Timeout=60,
     )
     bystander = function("def handler(event, context): return 'well'")
     with concurrent.futures.ThreadPoolExecutor() as pool:
@@ -157,7 +159,8 @@ def test_a_full_tmp_is_enospc_and_takes_no_memory(function: Function, invoke: In
         "        with open('/tmp/big', 'wb', buffering=0) as file:\n"
         "            while True: written += file.write(b'x' * (1 << 20))\n"
         "    except OSError as error:\n        return [error.errno == errno.ENOSPC, written >> 20]\n",
-        Timeout=60,
+        MemorySize=448,
+        Timeout=120,
     )
 
     (is_full, written_mib), response = invoke(name)

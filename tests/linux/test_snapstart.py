@@ -431,7 +431,7 @@ def test_credentials_are_asked_for_by_each_environment(client: Any, function: Fu
 def test_a_version_whose_init_fails_becomes_failed(
     client: Any, function: Function, code: str, reason_code: str, reason: str
 ) -> None:
-    name = function(f"{code}\ndef handler(event, context): ...", SnapStart=ON)
+    name = function(f"{code}\ndef handler(event, context): ...", SnapStart=ON, MemorySize=128)
     failed = publish(client, name)
 
     assert (failed["State"], failed["StateReasonCode"]) == ("Failed", reason_code)

@@ -146,12 +146,19 @@ def make_zip(files: Mapping[str, str | bytes], *, executable: tuple[str, ...] = 
 def deploy(client: Any, name: str, code: str | bytes | Mapping[str, str | bytes], **parameters: Any) -> str:
     """Create a Python function (or what `parameters` say), wait until it is Active, and return its name.
 
-    `code` is the text of app.py, a whole zip, or files by name.
+    `code` is the text of app.py, a whole zip, or files by name. It has half a processor, for with 128 MB, and a
+    fourteenth, a test would wait for its share more than for anything else.
     """
     if isinstance(code, str):
         code = {"app.py": code}
     package = code if isinstance(code, bytes) else make_zip(code)
-    request = {"Runtime": "python3.11", "Role": ROLE, "Handler": "app.handler", "Code": {"ZipFile": package}}
+    request = {
+        "Runtime": "python3.11",
+        "Role": ROLE,
+        "Handler": "app.handler",
+        "MemorySize": 1024,
+        "Code": {"ZipFile": package},
+    }
     client.create_function(FunctionName=name, **{**request, **parameters})
     waiter = client.get_waiter("function_active_v2")
     waiter.wait(FunctionName=name, WaiterConfig={"Delay": 0.05, "MaxAttempts": 400})
