@@ -134,14 +134,13 @@ def test_a_process_that_ends_is_named_with_its_reason(
 
 
 def test_memory_beyond_the_size_is_out_of_memory(function: Function, invoke: Invoke) -> None:
-    code = "def handler(event, context):\n    return len(bytearray(300 * 1024 * 1024))\n"
-    name = function(code, MemorySize=128, Timeout=60)
+    name = function("def handler(event, context): return len(bytearray(1 << 30))", MemorySize=512, Timeout=60)
 
     payload, response = invoke(name, LogType="Tail")
     _, second = invoke(name)
 
     assert payload["errorType"] == "Runtime.OutOfMemory"
-    assert report(response)["used"] == report(response)["size"] == "128"
+    assert report(response)["used"] == report(response)["size"] == "512"
     assert second["FunctionError"] == "Unhandled"
 
 

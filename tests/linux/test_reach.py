@@ -138,7 +138,7 @@ def test_a_fork_bomb_hurts_only_itself(function: Function, invoke: Invoke) -> No
 def test_a_memory_hog_hurts_only_itself(function: Function, invoke: Invoke) -> None:
     hog = function(
         "def handler(event, context):\n    kept = []\n    while True: kept.append(bytearray(1 << 20))\n",
-        MemorySize=128,
+        MemorySize=512,
         Timeout=60,
     )
     bystander = function("def handler(event, context): return 'well'")
@@ -154,13 +154,15 @@ def test_a_memory_hog_hurts_only_itself(function: Function, invoke: Invoke) -> N
 def test_a_full_tmp_is_enospc_and_takes_no_memory(function: Function, invoke: Invoke) -> None:
     name = function(
         "import errno, os\ndef handler(event, context):\n"
-        "    written = 0\n"
+        "    written = 200 << 20\n"
         "    try:\n"
         "        with open('/tmp/big', 'wb', buffering=0) as file:\n"
+        "            os.posix_fallocate(file.fileno(), 0, written)\n"
+        "            file.seek(written)\n"
         "            while True: written += file.write(b'x' * (1 << 20))\n"
         "    except OSError as error:\n        return [error.errno == errno.ENOSPC, written >> 20]\n",
-        MemorySize=448,
-        Timeout=120,
+        MemorySize=256,
+        Timeout=60,
     )
 
     (is_full, written_mib), response = invoke(name)
