@@ -565,3 +565,26 @@ def test_a_burst_is_served_from_one_template(client: Any, function: Function) ->
 
     assert len({answer[0] for answer in answers}) == 1
     assert len({answer[1] for answer in answers}) == 20
+
+
+HOLDS = """
+held = bytearray(40 << 20)
+def handler(event, context):
+    return len(bytearray(event << 20))
+"""
+
+
+def test_where_no_cgroup_counts_memory_the_memory_used_is_what_the_restored_process_had(tmp_path: Path) -> None:
+    mounts = (line.split() for line in Path("/proc/mounts").read_text().splitlines())
+    tree = next((place for _, place, kind, options, *_ in mounts if kind == "cgroup" and "memory" in options), None)
+    if tree is None:
+        pytest.skip("the cgroup that counts memory here is not one that can be done without")
+    without = ("unshare", "--mount", "sh", "-c", 'umount "$0" && exec "$@"', tree)
+    with running_service(tmp_path / "data", "--egress", "none", within=without) as service:
+        client = service.client()
+        publish(client, deploy(client, "holds", HOLDS, SnapStart=ON))
+        used = [int(re.findall(r"Max Memory Used: (\d+) MB", invoke(client, "holds", mib)[1])[0]) for mib in (0, 30, 0)]
+
+    assert 40 <= used[0] < 70
+    assert 70 <= used[1] < 100
+    assert used[2] == used[1], "the most since it was made"

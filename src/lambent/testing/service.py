@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,9 +78,14 @@ class RunningService:
 
 
 @contextmanager
-def running_service(data_dir: Path, *arguments: str, ready_timeout_s: float = 30.0) -> Iterator[RunningService]:
-    """Start `lambent serve` on a free loopback port over `data_dir`, and stop it at the end."""
-    service = start_service(data_dir, *arguments, ready_timeout_s=ready_timeout_s)
+def running_service(
+    data_dir: Path, *arguments: str, within: Sequence[str] = (), ready_timeout_s: float = 30.0
+) -> Iterator[RunningService]:
+    """Start `lambent serve` on a free loopback port over `data_dir`, and stop it at the end.
+
+    `within` is what comes before the command, and ends by executing it.
+    """
+    service = start_service(data_dir, *arguments, within=within, ready_timeout_s=ready_timeout_s)
     try:
         yield service
     finally:
@@ -92,14 +97,18 @@ def running_service(data_dir: Path, *arguments: str, ready_timeout_s: float = 30
                 raise
 
 
-def start_service(data_dir: Path, *arguments: str, ready_timeout_s: float = 30.0) -> RunningService:
+def start_service(
+    data_dir: Path, *arguments: str, within: Sequence[str] = (), ready_timeout_s: float = 30.0
+) -> RunningService:
     """As `running_service`, but stopping it is the caller's."""
     port = _free_port()
     data_dir.mkdir(parents=True, exist_ok=True)
     log = data_dir.parent / f"{data_dir.name}.log"
     command = [sys.executable, "-m", "lambent", "serve", "--listen", f"127.0.0.1:{port}", "--data-dir", str(data_dir)]
     with log.open("ab") as output:
-        process = subprocess.Popen([*command, *arguments], stdout=output, stderr=output, stdin=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            [*within, *command, *arguments], stdout=output, stderr=output, stdin=subprocess.DEVNULL
+        )
     service = RunningService(f"http://127.0.0.1:{port}", data_dir, process, log)
     _wait_until_ready(service, port, ready_timeout_s)
     return service

@@ -77,6 +77,10 @@ class RestoredSlot(WalledSlot):
     def is_running(self) -> bool:
         return self._pid_fd is not None
 
+    def _open_first_process(self) -> int:
+        assert self._pid_fd is not None
+        return os.dup(self._pid_fd)
+
     def kill(self) -> None:
         """SIGKILL to the first process, and thereby to all."""
         if self._pid_fd is not None:

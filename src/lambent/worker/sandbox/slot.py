@@ -241,8 +241,12 @@ class Slot(ABC):
 
     def _show_process(self) -> None:
         """Where no cgroup counts memory, the server looks at the processes, which are all below this one."""
-        if self.generation is not None and Controller.MEMORY not in self._cgroups.controllers:
-            self._to_hand_over["process"] = os.pidfd_open(self.generation.pid)
+        if self.is_running and Controller.MEMORY not in self._cgroups.controllers:
+            self._to_hand_over["process"] = self._open_first_process()
+
+    def _open_first_process(self) -> int:
+        assert self.generation is not None
+        return os.pidfd_open(self.generation.pid)
 
     @property
     def is_running(self) -> bool:
