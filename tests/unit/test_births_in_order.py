@@ -246,7 +246,7 @@ def test_a_zygote_that_does_not_answer_in_time_is_lost(scene: Scene) -> None:
     hanging, now_s = scene.plain, time.monotonic()
     assert (scene.births.patience_s(now_s=now_s) or 0.0) > 0.0
 
-    scene.births.lose_overdue([], now_s=now_s + 2)
+    scene.births.lose_overdue([], now_s=now_s + 6)
 
     assert hanging.is_lost
     assert scene.plain.orders_waiting() == 1

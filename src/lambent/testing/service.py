@@ -79,7 +79,7 @@ class RunningService:
 
 @contextmanager
 def running_service(
-    data_dir: Path, *arguments: str, within: Sequence[str] = (), ready_timeout_s: float = 30.0
+    data_dir: Path, *arguments: str, within: Sequence[str] = (), ready_timeout_s: float = 60.0
 ) -> Iterator[RunningService]:
     """Start `lambent serve` on a free loopback port over `data_dir`, and stop it at the end.
 
@@ -98,7 +98,7 @@ def running_service(
 
 
 def start_service(
-    data_dir: Path, *arguments: str, within: Sequence[str] = (), ready_timeout_s: float = 30.0
+    data_dir: Path, *arguments: str, within: Sequence[str] = (), ready_timeout_s: float = 60.0
 ) -> RunningService:
     """As `running_service`, but stopping it is the caller's."""
     port = _free_port()

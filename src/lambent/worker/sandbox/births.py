@@ -11,6 +11,7 @@ What a lost zygote has forked and not told of ends by itself, for nobody holds t
 
 from __future__ import annotations
 
+import logging
 import os
 import selectors
 from collections.abc import Container, Sequence
@@ -25,9 +26,12 @@ from lambent.worker.sandbox.slot import Generation
 from lambent.worker.sandbox.walls import StepFailed, step
 from lambent.worker.sandbox.zygotes import PLAIN, Forked, NotForked, Zygote, Zygotes
 
+log = logging.getLogger(__name__)
+
 _ASKED_MAXIMUM = 4
 """Enough to keep a zygote busy. Its wire holds eleven packets, and then has the sender wait."""
-_ANSWER_TIMEOUT_S = 1.0
+_ANSWER_TIMEOUT_S = 5.0
+"""A thousand times what it takes: where hundreds want the CPU, who waits for it does not hang."""
 _LOSSES_MAXIMUM = 2
 
 
@@ -105,6 +109,7 @@ class Births:
         """Kill who hangs: it has had its time, and is not among the wires that can be read from."""
         for zygote in self._running():
             if zygote.asked and zygote.heard_s + _ANSWER_TIMEOUT_S <= now_s and zygote.control not in heard:
+                log.warning("zygote.hangs", extra={"zygote": zygote.name, "pid": zygote.pid})
                 self._lose(zygote)
 
     def close(self) -> None:
