@@ -255,7 +255,7 @@ def test_a_zygote_that_does_not_answer_in_time_is_lost(scene: Scene) -> None:
 def test_a_zygote_has_its_time_for_each_of_those_it_is_asked_for(scene: Scene) -> None:
     scene.ask("first")
     scene.ask("second")
-    scene.plain.heard_s -= 2
+    scene.plain.heard_s -= 6
     scene.plain.answer(101)
     scene.hear()
 
@@ -267,7 +267,7 @@ def test_a_zygote_has_its_time_for_each_of_those_it_is_asked_for(scene: Scene) -
 def test_a_zygote_whose_answer_waits_to_be_read_does_not_hang(scene: Scene) -> None:
     scene.ask("first")
 
-    scene.births.lose_overdue([scene.plain.control], now_s=time.monotonic() + 2)
+    scene.births.lose_overdue([scene.plain.control], now_s=time.monotonic() + 6)
 
     assert not scene.plain.is_lost
 
