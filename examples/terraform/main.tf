@@ -40,12 +40,21 @@ resource "aws_lambda_function_url" "hello" {
   authorization_type = "NONE"
 }
 
-resource "aws_lambda_permission" "hello" {
+# Whoever calls a URL needs both: to use the URL, and to invoke what is behind it.
+resource "aws_lambda_permission" "url" {
   statement_id           = "url"
   action                 = "lambda:InvokeFunctionUrl"
   function_name          = aws_lambda_function.hello.function_name
   principal              = "*"
   function_url_auth_type = "NONE"
+}
+
+resource "aws_lambda_permission" "invoke" {
+  statement_id             = "invoke"
+  action                   = "lambda:InvokeFunction"
+  function_name            = aws_lambda_function.hello.function_name
+  principal                = "*"
+  invoked_via_function_url = true
 }
 
 output "url" {
