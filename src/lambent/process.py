@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import uvloop
 
-from lambent import privileges
+from lambent import compiled, privileges
 from lambent.adapters.files import lock
 from lambent.config import Egress, ServeOptions, is_loopback
 from lambent.model.errors import PlatformError
@@ -74,7 +74,10 @@ async def _serve(options: ServeOptions) -> None:
         gc.freeze()  # what is here now is here to stay: a later collection, 50 ms with it, leaves it out
         gc.enable()
         await server.listen(options.listen_host, options.listen_port)
-        log.info("server.ready", extra={"listen": f"{options.listen_host}:{options.listen_port}"})
+        log.info(
+            "server.ready",
+            extra={"listen": f"{options.listen_host}:{options.listen_port}", "compiled": compiled.is_in_use()},
+        )
         await stopping.wait()
         log.info("server.draining", extra={"timeout_s": options.drain_timeout_s})
         await asyncio.gather(*(drain(options.drain_timeout_s) for drain in drains))

@@ -235,7 +235,8 @@ class _Reply:
         assert isinstance(result, InvokeResult)  # streams go to those who want one
         self.send(invoke_answer(result))
 
-    set_exception = fail
+    def set_exception(self, error: Exception, /) -> None:
+        self.fail(error)
 
     async def send_pieces(self, answer: StreamedAnswer) -> None:
         status, headers, pieces = answer
