@@ -495,6 +495,22 @@ def test_the_doctor_s_findings_come_as_json(host: Callable[[Level], None], capsy
     assert (report["level"], [finding["name"] for finding in report["findings"]]) == ("full", ["kernel", "loop"])
 
 
+def test_a_hint_of_the_doctor_s_is_marked_as_one_and_changes_no_verdict(
+    capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hint = Finding(
+        name="polling", is_there=False, found="none", meaning="it is fast", remedy="write 200000", is_hint=True
+    )
+    report = HostReport(level=Level.FULL, findings=(hint,))
+    monkeypatch.setattr("lambent.worker.sandbox.doctor.probe", lambda: report)
+
+    assert run(["doctor"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("Isolation: full")
+    assert "hint  polling  none" in said
+    assert "With polling it is fast. Nothing else depends on it.\nTo have it: write 200000." in said
+
+
 def test_a_host_that_isolates_nothing_is_exit_status_1(host: Callable[[Level], None]) -> None:
     host(Level.PROCESS)
 

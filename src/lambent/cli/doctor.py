@@ -44,15 +44,23 @@ def _show(report: HostReport) -> None:
     print(f"Isolation: {report.level} ({_LEVELS[report.level]})\n")
     table = new_table("", "", "FOUND")
     for finding in report.findings:
-        mark = Text("yes", style="green") if finding.is_there else Text("no", style="bold red")
-        table.add_row(mark, finding.name, finding.found)
+        table.add_row(Text(*_mark(finding)), finding.name, finding.found)
     print_table(table)
     for finding in report.findings:
         if not finding.is_there:
             _advise(finding)
 
 
+def _mark(finding: Finding) -> tuple[str, str]:
+    if finding.is_there:
+        return "yes", "green"
+    return ("hint", "yellow") if finding.is_hint else ("no", "bold red")
+
+
 def _advise(finding: Finding) -> None:
-    print(f"\nWithout {finding.name} it does not hold that {finding.meaning}.")
+    if finding.is_hint:
+        print(f"\nWith {finding.name} {finding.meaning}. Nothing else depends on it.")
+    else:
+        print(f"\nWithout {finding.name} it does not hold that {finding.meaning}.")
     if finding.remedy:
         print(f"To have it: {finding.remedy}.")

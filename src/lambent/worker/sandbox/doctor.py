@@ -13,6 +13,7 @@ from lambent.worker.sandbox import kernel, userns
 from lambent.worker.sandbox.cgroups import REMEDY, Controller, Tree, own_trees
 from lambent.worker.sandbox.network import probe_egress
 from lambent.worker.sandbox.plan import Level
+from lambent.worker.sandbox.processors import LINUX_POLL_NS, POLL_NS, SYSFS, poll_ns
 from lambent.worker.sandbox.sandboxd_start import uid_block
 from lambent.worker.sandbox.seccomp import compile_filter
 
@@ -26,17 +27,24 @@ _NAMESPACES = (
 )
 _KERNEL_MINIMUM = (5, 12)
 """mount_setattr; everything else is older."""
+_POLLING = (
+    f"as root, `echo {LINUX_POLL_NS} > /sys/{POLL_NS}`, which is Linux's own default; "
+    f"to keep it, the line `w /sys/{POLL_NS} - - - - {LINUX_POLL_NS}` in /etc/tmpfiles.d/haltpoll.conf, "
+    f"or haltpoll.guest_halt_poll_ns={LINUX_POLL_NS} on the kernel's command line"
+)
+"""Part of the kernel and never a module of its own: what modprobe.d says is not read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One capability of the host. `remedy` is empty where it is there."""
+    """One capability of the host. `remedy` is empty where it is there. Of a hint, nothing but time depends on it."""
 
     name: str
     is_there: bool
     found: str
     meaning: str
     remedy: str = ""
+    is_hint: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +69,7 @@ def probe() -> HostReport:
         _seccomp(),
         _scratch(),
         _egress(),
+        *idle_processors(),
     )
     if is_new_enough and has_namespaces:
         return HostReport(level=Level.FULL, findings=findings)
@@ -220,3 +229,20 @@ def _egress() -> Finding:
         meaning="functions reach the network outside, as on AWS, but neither the host nor each other",
         remedy="" if is_there else "see what was found; `--egress none` needs nothing",
     )
+
+
+def idle_processors(sysfs: Path = SYSFS) -> list[Finding]:
+    """A hint, and only where the virtual machine's own haltpoll decides how its processors idle."""
+    longest_ns = poll_ns(sysfs)
+    if longest_ns is None:
+        return []
+    return [
+        Finding(
+            name="idle processors that poll",
+            is_there=longest_ns > 0,
+            found=f"for {longest_ns / 1000:g} us before they halt" if longest_ns else "they halt at once",
+            meaning="a warm invoke takes about half as long: no step of it waits for the host to wake a processor",
+            remedy="" if longest_ns else _POLLING,
+            is_hint=True,
+        )
+    ]
