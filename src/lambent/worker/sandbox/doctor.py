@@ -241,7 +241,7 @@ def idle_processors(sysfs: Path = SYSFS) -> list[Finding]:
             name="idle processors that poll",
             is_there=longest_ns > 0,
             found=f"for {longest_ns / 1000:g} us before they halt" if longest_ns else "they halt at once",
-            meaning="a warm invoke takes about half as long: no step of it waits for the host to wake a processor",
+            meaning="a warm invoke takes less than half as long: no step of it waits for the host to wake a processor",
             remedy="" if longest_ns else _POLLING,
             is_hint=True,
         )
