@@ -18,10 +18,13 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 MODULES = (
+    "lambent.adapters.log_blocks",
+    "lambent.adapters.sqlite.log_writer",
     "lambent.frontend.gateway",
     "lambent.frontend.ids",
     "lambent.frontend.invoke_api",
     "lambent.frontend.plain_invokes",
+    "lambent.frontend.services",
     "lambent.http.body",
     "lambent.http.connection",
     "lambent.http.exchange",
@@ -31,6 +34,7 @@ MODULES = (
     "lambent.iam.sigv4",
     "lambent.invoke.dispatch",
     "lambent.invoke.invoker",
+    "lambent.invoke.recursion",
     "lambent.invoke.tracing",
     "lambent.invoke.waiting",
     "lambent.logs.lines",
@@ -40,16 +44,21 @@ MODULES = (
     "lambent.manager.manager",
     "lambent.manager.placement",
     "lambent.manager.pool",
+    "lambent.manager.provision",
     "lambent.manager.rates",
+    "lambent.spec.scope",
     "lambent.worker.alarm",
     "lambent.worker.answers",
     "lambent.worker.environment",
     "lambent.worker.event_buffer",
+    "lambent.worker.event_stream",
+    "lambent.worker.extensions",
     "lambent.worker.invocation",
-    "lambent.worker.lifecycle",
     "lambent.worker.output",
     "lambent.worker.reporter",
     "lambent.worker.runtime_api",
+    "lambent.worker.sandbox.sandbox",
+    "lambent.worker.worker",
 )
 """Together: what they call of each other is bound when they are compiled."""
 GROUP = "lambent__mypyc"

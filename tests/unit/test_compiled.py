@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import sys
 from collections.abc import Iterator
@@ -65,3 +66,14 @@ def test_a_variable_has_the_sources_imported(package: Path, monkeypatch: pytest.
     Path(compiled.directory()).mkdir(parents=True)
     monkeypatch.setenv(compiled.OPT_OUT, "1")
     assert not finds()
+
+
+def test_no_class_that_is_compiled_takes_keywords() -> None:
+    """mypyc leaves them out without a word: a msgspec.Struct would be neither frozen nor hashable."""
+    found = [
+        f"{module}.{node.name}"
+        for module in compiled.MODULES
+        for node in ast.walk(ast.parse(Path(compiled.source(module)).read_text()))
+        if isinstance(node, ast.ClassDef) and node.keywords
+    ]
+    assert found == []

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lambent.iam import signed_request, sigv4
+from lambent.iam.signed import Signed
 from lambent.iam.sigv4 import Credential
 from lambent.model.errors import IncompleteSignature, InvalidSignature
 
@@ -43,7 +44,7 @@ def botocore_signed(
     return request
 
 
-def received(request: AWSRequest) -> signed_request.Signed:
+def received(request: AWSRequest) -> Signed:
     url = urlsplit(request.url)
     headers = {"host": HOST, "user-agent": "x"} | {name.lower(): str(value) for name, value in request.headers.items()}
     signed = signed_request.parse(request.method, url.path, url.query, headers)

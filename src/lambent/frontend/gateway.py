@@ -6,9 +6,8 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol  # Any: parameters are of whatever type the service model gives them
-
-from msgspec import Struct
 
 from lambent.frontend.errors import as_api_error
 from lambent.frontend.ids import new_request_id
@@ -45,31 +44,25 @@ WARNING = "_Warning"
 """A private member of an output: shown to the caller as a header, for what AWS has no word for."""
 
 
-class _Request(Struct, frozen=True, kw_only=True):
+class _Request:
     """One request, read off its exchange once."""
 
-    method: str
-    path: str
-    query: str
-    headers: Mapping[str, str]
-    body: bytes
+    __slots__ = ("body", "headers", "method", "path", "query")
 
-    @classmethod
-    def of(cls, exchange: Exchange) -> _Request:
+    def __init__(self, exchange: Exchange) -> None:
         headers: dict[str, str] = {}
         for raw_name, raw_value in exchange.headers:
             name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
             headers[name] = f"{headers[name]},{value}" if name in headers else value
-        return cls(
-            method=exchange.method,
-            path=exchange.path.decode("latin-1"),
-            query=exchange.query.decode("latin-1"),
-            headers=headers,
-            body=exchange.body,
-        )
+        self.method = exchange.method
+        self.path = exchange.path.decode("latin-1")
+        self.query = exchange.query.decode("latin-1")
+        self.headers: Mapping[str, str] = headers
+        self.body = exchange.body
 
 
-class _Call(Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Call:
     """What a request turned out to ask, and who asks."""
 
     service: Service
@@ -107,7 +100,7 @@ class Gateway:
 
     def handle(self, exchange: Exchange) -> None:
         """The HTTP server's handler: what has to wait for something gets a task of its own."""
-        request = _Request.of(exchange)
+        request = _Request(exchange)
         if ".lambda-url." in request.headers.get("host", "") or request.path.startswith(URL_PATH):
             self._spawn(self._serve_url(exchange))
             return

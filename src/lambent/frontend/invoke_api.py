@@ -6,10 +6,10 @@ import binascii
 import re
 from base64 import b64decode, b64encode
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Any  # Any: parameters are of whatever type the service model gives them
 
 import msgspec
-from msgspec import Struct
 
 from lambent.frontend.stream_answers import EVENT_STREAM, event_stream
 from lambent.invoke.events import Events
@@ -37,7 +37,8 @@ Answer = tuple[int, list[tuple[bytes, bytes]] | bytes, bytes]
 StreamedAnswer = tuple[int, list[tuple[bytes, bytes]], AsyncGenerator[bytes]]
 
 
-class InvokeCall(Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvokeCall:
     """A request that invokes, authenticated and parsed by the service model."""
 
     parameters: Mapping[str, Any]

@@ -7,8 +7,6 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from msgspec import Struct
-
 from lambent.iam import signed_request, sigv4
 from lambent.iam.sessions import Session, Sessions
 from lambent.iam.sigv4 import Credential
@@ -32,7 +30,8 @@ _OPEN_TO_SESSIONS = frozenset((("sts", "GetCallerIdentity"), ("sts", "AssumeRole
 """What needs no identity policy: AWS asks for none, or the trust policy decides."""
 
 
-class Caller(Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
     """`service` is the one that the signature is for; it and the key are None where nothing is signed."""
 
     account: str

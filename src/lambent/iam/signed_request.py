@@ -7,46 +7,16 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from urllib.parse import unquote_plus
 
-from msgspec import Struct
-
+from lambent.iam.signed import Headers, Signed
 from lambent.model.errors import IncompleteSignature, InvalidSignature
 
 ALGORITHM = "AWS4-HMAC-SHA256"
 TERMINATOR = "aws4_request"
 EXPIRES_S_MAXIMUM = 604_800
-
-Headers = Mapping[str, str]
-
-
-class Signed(Struct, frozen=True, kw_only=True):
-    """What a request says about its signature, and the request that it covers. Not yet verified."""
-
-    access_key_id: str
-    date: str
-    """`yyyymmdd` of the credential scope."""
-    region: str
-    service: str
-    signed_headers: tuple[str, ...]
-    signature: str
-    time: str
-    """`yyyymmddThhmmssZ`"""
-    session_token: str | None
-    expires_s: int | None
-    """How long a presigned URL lasts; None for a signature in the header."""
-    method: str
-    raw_path: str
-    query: str
-    headers: Headers
-
-    @property
-    def is_presigned(self) -> bool:
-        return self.expires_s is not None
-
 
 _CLAIM = re.compile(
     r"AWS4-HMAC-SHA256\s+Credential=([^/,\s]+)/(\d{8})/([^/,\s]+)/([^/,\s]+)/aws4_request\s*,"

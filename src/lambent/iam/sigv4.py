@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from urllib.parse import quote, unquote_plus
 
-from lambent.iam.signed_request import ALGORITHM, TERMINATOR, Headers, Signed
+from lambent.iam.signed import Headers, Signed
+from lambent.iam.signed_request import ALGORITHM, TERMINATOR
 from lambent.model.errors import IncompleteSignature, InvalidSignature
 
 UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"

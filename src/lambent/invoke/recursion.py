@@ -22,7 +22,8 @@ _LINK = re.compile(r"([0-9a-f]{8}):(\d{1,5})(?:\||$)")
 
 
 class RecursiveInvocation(ApiError):
-    code, status = "RecursiveInvocationException", 400
+    code = "RecursiveInvocationException"
+    status = 400
 
 
 def extend(trace_id: str, function: FunctionArn) -> tuple[str, int]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
@@ -15,24 +14,38 @@ from lambent.ports.worker import Answer
 from lambent.worker.streaming import RuntimeStream
 
 
-@dataclass(slots=True)
 class Invocation:
     """From acceptance to its report. `deadline` is epoch seconds; `started` is of the performance clock."""
 
-    request: InvokeRequest
-    answer: Answer
-    deadline: float
-    started: float = field(default_factory=time.perf_counter)
-    result: InvokeResult | None = None
-    error_type: str | None = None
-    response_began: float | None = None
-    """When the runtime began to stream its response; None for one that came whole."""
-    response_ended: float | None = None
-    """When the runtime had responded; None for an answer that is not its own."""
-    runtime_ended: float | None = None
-    """When the runtime asked for more and extensions were still at work; of the performance clock."""
-    stream: RuntimeStream | None = None
-    _stream_end: asyncio.Future[StreamEnd] | None = None
+    __slots__ = (
+        "_stream_end",
+        "answer",
+        "deadline",
+        "error_type",
+        "request",
+        "response_began",
+        "response_ended",
+        "result",
+        "runtime_ended",
+        "started",
+        "stream",
+    )
+
+    def __init__(self, request: InvokeRequest, answer: Answer, deadline: float) -> None:
+        self.request = request
+        self.answer = answer
+        self.deadline = deadline
+        self.started = time.perf_counter()
+        self.result: InvokeResult | None = None
+        self.error_type: str | None = None
+        self.response_began: float | None = None
+        """When the runtime began to stream its response; None for one that came whole."""
+        self.response_ended: float | None = None
+        """When the runtime had responded; None for an answer that is not its own."""
+        self.runtime_ended: float | None = None
+        """When the runtime asked for more and extensions were still at work; of the performance clock."""
+        self.stream: RuntimeStream | None = None
+        self._stream_end: asyncio.Future[StreamEnd] | None = None
 
     @property
     def response_latency_ms(self) -> float | None:

@@ -34,6 +34,9 @@ from lambent.worker.outcomes import failure_line, failure_message, failure_paylo
 from lambent.worker.output import Output
 
 _MIB = 1024 * 1024
+_SHORT_MS = 1.0
+"""An invocation that takes no longer can have touched a few MiB. Those are seen soon, when the next look is due."""
+_MEMORY_SEEN_FOR_S = 0.01
 
 
 class Reporter:
@@ -62,6 +65,7 @@ class Reporter:
         self._init_duration_ms: float | None = None
         self._restore_duration_ms: float | None = None
         self._phase = Phase.INIT
+        self._memory_seen = 0.0
         self.memory_peak_mib = 0
         """What the last report told."""
 
@@ -191,7 +195,9 @@ class Reporter:
         if has_extensions and (end.status is Status.SUCCESS or invocation.runtime_ended is not None):
             overhead_ms = (now - (invocation.runtime_ended or now)) * 1000
         request = invocation.request
-        self.memory_peak_mib = ceil(self._memory_peak_bytes() / _MIB)
+        if duration_ms > _SHORT_MS or now > self._memory_seen + _MEMORY_SEEN_FOR_S:
+            self._memory_seen = now
+            self.memory_peak_mib = ceil(self._memory_peak_bytes() / _MIB)
         self._stream.emit(
             Report(
                 time=time.time(),
