@@ -54,6 +54,7 @@ MODULES = (
     "lambent.worker.event_stream",
     "lambent.worker.extensions",
     "lambent.worker.invocation",
+    "lambent.worker.lifecycle",
     "lambent.worker.output",
     "lambent.worker.reporter",
     "lambent.worker.runtime_api",

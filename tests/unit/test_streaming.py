@@ -14,7 +14,8 @@ from lambent.http.connection import READ_BYTES
 from lambent.http.server import Exchange, Server
 from lambent.worker import streaming
 from lambent.worker.lifecycle import RuntimeEndedStream
-from lambent.worker.streaming import RuntimeStream, comes_in_pieces, outcome
+from lambent.worker.runtime_api import comes_in_pieces
+from lambent.worker.streaming import RuntimeStream, outcome
 
 HEAD = (
     b"POST /2018-06-01/runtime/invocation/r/response HTTP/1.1\r\n"

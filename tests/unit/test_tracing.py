@@ -26,7 +26,7 @@ class World:
 def test_where_there_is_none_a_header_is_made_and_not_sampled() -> None:
     header = World().tracing().header(None, PASS_THROUGH)
 
-    assert header == f"Root=1-6553f100-{1:024x};Parent={1:016x};Sampled=0"
+    assert header == f"Root=1-6553f100-{0:024x};Parent={1:016x};Sampled=0"
 
 
 @pytest.mark.parametrize("version", [PASS_THROUGH, ACTIVE])

@@ -91,11 +91,11 @@ def _backward(blocks: Iterable[Block], query: Query) -> Iterator[Event]:
 def _events(block: Block, query: Query) -> list[Event]:
     """The block's events within the query's bounds, in order."""
     events: list[Event] = []
-    for timestamp_ms, text, is_lines in _decode(block):
-        message = text.decode(errors="replace")
-        messages = [f"{line}\n" for line in message.split("\n")[:-1]] if is_lines else [message]
+    for record in _decode(block):
+        message = record.text.decode(errors="replace")
+        messages = [f"{line}\n" for line in message.split("\n")[:-1]] if record.is_lines else [message]
         events += [
-            Event(Position(timestamp_ms, block.id, line), block.stream, block.ingested_ms, message)
+            Event(Position(record.timestamp_ms, block.id, line), block.stream, block.ingested_ms, message)
             for line, message in enumerate(messages, len(events))
         ]
     low, high = Position(query.start_ms), Position(query.end_ms)

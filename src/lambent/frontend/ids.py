@@ -7,12 +7,13 @@ import time
 
 _draw = random.Random(random.SystemRandom().getrandbits(256)).getrandbits
 
+_VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
+
 
 def new_request_id() -> str:
     """A version 4 UUID."""
-    number = _draw(128)
-    digits = f"{number:032x}"
-    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{'89ab'[number & 3]}{digits[17:20]}-{digits[20:]}"
+    digits = f"{_draw(128):032x}"
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{_VARIANT[digits[16]]}{digits[17:20]}-{digits[20:]}"
 
 
 def new_trace_root() -> str:

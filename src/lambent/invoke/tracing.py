@@ -36,7 +36,9 @@ class Tracing:
     def header(self, given: str | None, version: FunctionVersion) -> str:
         """What the invocation of this version carries; members of `given` that are not ours stay."""
         if given is None:
-            return f"Root={self._new_root()};Parent={self._bits(64):016x};Sampled={self._decision(version)}"
+            digits = f"{self._bits(160):040x}"
+            root = f"1-{int(self._now()):08x}-{digits[:24]}"
+            return f"Root={root};Parent={digits[24:]};Sampled={self._decision(version)}"
         fields = dict(part.strip().partition("=")[::2] for part in given.split(";"))
         if _ROOT.fullmatch(fields.get("Root", "")) and "Parent" in fields and fields.get("Sampled") in _DECISIONS:
             return given

@@ -14,6 +14,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 
+from msgspec import Struct
+
 from lambent.model.arn import FunctionArn
 from lambent.model.invocation import EnvironmentId, Target
 
@@ -34,8 +36,7 @@ HABITS_MAXIMUM = 10_000
 """Functions whose habits are known, about 1 KiB each; who was not called for longest is forgotten."""
 
 
-@dataclass(frozen=True, slots=True)
-class Idle:
+class Idle(Struct, frozen=True):
     """An environment that waits, since its function was used last."""
 
     environment_id: EnvironmentId

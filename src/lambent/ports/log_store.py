@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
+from msgspec import Struct
+
 DAY_MS = 24 * 60 * 60 * 1000
 END_OF_TIME_MS = 10**18
 
@@ -25,7 +27,7 @@ class StreamKey(NamedTuple):
     name: str
 
 
-class Record(NamedTuple):
+class Record(Struct, frozen=True, array_like=True, gc=False):
     """Text logged at one moment: one event, or (`is_lines`) one event per newline-terminated line.
 
     Whole chunks of output stay one record until somebody reads them, so that a million lines cost a few objects. The

@@ -37,12 +37,11 @@ from lambent.worker.output import Output, open_extension_output
 from lambent.worker.prewarm import choose_prewarmed
 from lambent.worker.processes import Processes
 from lambent.worker.reporter import Reporter
-from lambent.worker.runtime_api import RuntimeApi
+from lambent.worker.runtime_api import RuntimeApi, comes_in_pieces
 from lambent.worker.runtimes import Interpreter, Missing, resolve_runtime, runtime_version
 from lambent.worker.sandbox.client import Sandboxes
 from lambent.worker.sandbox.plan import RUNTIME_API_ADDRESS, Prewarmed, ProcessPlan, SandboxPlan
 from lambent.worker.sandbox.sandbox import Sandbox
-from lambent.worker.streaming import comes_in_pieces
 from lambent.worker.telemetry_api import TelemetryApi
 from lambent.worker.variables import ContainerToken, runtime_variables
 

@@ -33,9 +33,8 @@ the environment is not free yet; EXTENSIONS_STARTING and EXTENSIONS_RESTARTING a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from enum import Enum
-
-from msgspec import Struct
 
 from lambent.model.events import Phase, ShutdownReason, Status
 
@@ -64,88 +63,105 @@ class State(Enum):
 # Events -----------------------------------------------------------------------------------------------------------
 
 
-class ExtensionsRegistered(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class ExtensionsRegistered:
     """Every external extension has registered."""
 
 
-class RuntimeAskedNext(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class RuntimeAskedNext:
     """GET /runtime/invocation/next, while extensions are still at work."""
 
 
-class AllAskedNext(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class AllAskedNext:
     """The runtime waits for its next event, and no extension is at work: what most runtimes do alone."""
 
 
-class RuntimeResponded(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class RuntimeResponded:
     """POST /runtime/invocation/{id}/response."""
 
     payload: bytes
 
 
-class RuntimeBeganStream(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class RuntimeBeganStream:
     """The head of a POST /runtime/invocation/{id}/response whose body is streamed."""
 
 
-class RuntimeEndedStream(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class RuntimeEndedStream:
     """The end of that body. With an `error_type` it has failed, and the payload tells of it."""
 
     payload: bytes = b""
     error_type: str | None = None
 
 
-class RuntimeReportedError(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class RuntimeReportedError:
     """POST /runtime/invocation/{id}/error; the payload is the caller's, byte for byte."""
 
     payload: bytes
     error_type: str
 
 
-class RuntimeReportedInitError(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class RuntimeReportedInitError:
     """POST /runtime/init/error."""
 
     payload: bytes
     error_type: str
 
 
-class RuntimeAskedRestore(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class RuntimeAskedRestore:
     """GET /runtime/restore/next: Init is over, and the runtime may be forked from."""
 
 
-class RuntimeReportedRestoreError(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class RuntimeReportedRestoreError:
     """POST /runtime/restore/error."""
 
     payload: bytes
     error_type: str
 
 
-class GenerationFailed(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class GenerationFailed:
     """A process of the generation ended, or never started; `reason` is AWS's text, e.g. `exit status 1`."""
 
     error_type: str
     reason: str
 
 
-class InvokeAccepted(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class InvokeAccepted:
     """A caller waits for an answer."""
 
 
-class InitDeadlinePassed(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class InitDeadlinePassed:
     """Ten seconds of Init are over."""
 
 
-class RestoreDeadlinePassed(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class RestoreDeadlinePassed:
     """Ten seconds of Restore are over."""
 
 
-class InvokeDeadlinePassed(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class InvokeDeadlinePassed:
     """The function's timeout is over."""
 
 
-class GenerationGone(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class GenerationGone:
     """No process of the generation is left."""
 
 
-class StopRequested(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class StopRequested:
     """Idle too long, replaced by an update, evicted, or the server stops."""
 
 
@@ -172,47 +188,56 @@ Event = (
 # Commands ---------------------------------------------------------------------------------------------------------
 
 
-class Boot(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Boot:
     """Start a new generation and begin the given phase's Init."""
 
     phase: Phase
 
 
-class StartRuntime(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class StartRuntime:
     """Start the runtime beside the extensions: function init begins."""
 
 
-class EndInit(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class EndInit:
     """Init is over; report it."""
 
     status: Status
     error_type: str | None = None
 
 
-class EndRestore(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class EndRestore:
     """Restore is over; report it."""
 
     status: Status
     error_type: str | None = None
 
 
-class Hold(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Hold:
     """Have environments forked from the runtime."""
 
 
-class Settle(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Settle:
     """The environment can be leased: warm after a good Init, cold after a failed one or a reset."""
 
 
-class Deliver(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Deliver:
     """Give the accepted event to the runtime that asked for it."""
 
 
-class BeginAnswer(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class BeginAnswer:
     """Give the caller the stream to read; `Answer` ends it."""
 
 
-class Answer(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Answer:
     """Answer the caller. `payload` None: the platform words the error from `error_type` and `reason`."""
 
     payload: bytes | None
@@ -220,24 +245,28 @@ class Answer(Struct, frozen=True):
     reason: str | None = None
 
 
-class EndRuntime(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class EndRuntime:
     """The runtime is done with the invocation, its extensions are not: report so much."""
 
 
-class Finish(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Finish:
     """The invocation is over; report it."""
 
     status: Status
     error_type: str | None = None
 
 
-class ShutDown(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class ShutDown:
     """End the generation: the runtime, its extensions, then by SIGKILL what is left; ends in GenerationGone."""
 
     reason: ShutdownReason
 
 
-class Destroy(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Destroy:
     """Give the sandbox back."""
 
 

@@ -14,6 +14,8 @@ from lambent.worker.event_stream import EventStream
 
 _CHUNK_BYTES = 256 * 1024
 _PIPE_BYTES = 1024 * 1024
+_NOTHING = b"\0\0\0\0"
+"""A C int."""
 
 
 class Sink(Protocol):
@@ -103,4 +105,5 @@ class Output:
 
 def _waiting_bytes(fd: int) -> int:
     """How much a pipe holds: cheaper than a read that finds nothing, or that makes room for what is not there."""
-    return int.from_bytes(fcntl.ioctl(fd, termios.FIONREAD, b"\0\0\0\0"), sys.byteorder)
+    size = fcntl.ioctl(fd, termios.FIONREAD, _NOTHING)
+    return 0 if size == _NOTHING else int.from_bytes(size, sys.byteorder)

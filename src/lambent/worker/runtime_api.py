@@ -39,6 +39,19 @@ _RESTORE = _ROOT + b"/runtime/restore/"
 _CREDENTIALS = b"/2021-04-23/credentials"
 
 
+def comes_in_pieces(exchange: Exchange) -> bool:
+    """Whether a request is read while it arrives: it says so, or is of a length that is unknown or not allowed."""
+    if not exchange.path.endswith(b"/response"):
+        return False
+    for name, value in exchange.headers:
+        if name == b"content-length":
+            if int(value) > INVOKE_RESPONSE_BYTES:
+                return True
+        elif name == RESPONSE_MODE or name == b"transfer-encoding":
+            return True
+    return False
+
+
 class RuntimeApi:
     """Answers the runtime of one environment."""
 

@@ -19,19 +19,6 @@ RESPONSE_MODE = b"lambda-runtime-function-response-mode"
 _DEFAULT_CONTENT_TYPE = b"application/octet-stream"
 
 
-def comes_in_pieces(exchange: Exchange) -> bool:
-    """Whether a request is read while it arrives: it says so, or is of a length that is unknown or not allowed."""
-    if not exchange.path.endswith(b"/response"):
-        return False
-    for name, value in exchange.headers:
-        if name == b"content-length":
-            if int(value) > INVOKE_RESPONSE_BYTES:
-                return True
-        elif name == RESPONSE_MODE or name == b"transfer-encoding":
-            return True
-    return False
-
-
 class RuntimeStream:
     """One streamed response, from the head of its POST to its end.
 
