@@ -35,6 +35,7 @@ MODULES = (
     "lambent.invoke.dispatch",
     "lambent.invoke.invoker",
     "lambent.invoke.recursion",
+    "lambent.invoke.resolve",
     "lambent.invoke.tracing",
     "lambent.invoke.waiting",
     "lambent.logs.lines",

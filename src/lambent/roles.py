@@ -44,8 +44,9 @@ from lambent.iam.operations import IamApi
 from lambent.iam.sessions import Sessions
 from lambent.iam.sts import Sts
 from lambent.invoke.events import Events
+from lambent.invoke.every_function import every_function
 from lambent.invoke.invoker import Invoker
-from lambent.invoke.resolve import Provisions, Resolver, every_function
+from lambent.invoke.resolve import Provisions, Resolver
 from lambent.invoke.urls import UrlDirectory
 from lambent.logs.operations import LogsApi
 from lambent.logs.retention import keep_trimming

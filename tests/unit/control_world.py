@@ -13,7 +13,7 @@ from typing import Any
 
 from lambent.adapters.memory.store import MemoryStore
 from lambent.control import Control
-from lambent.invoke.resolve import every_function
+from lambent.invoke.every_function import every_function
 from lambent.model.arn import FunctionArn
 from lambent.model.caller import CallerContext
 from lambent.model.errors import InvalidParameterValue

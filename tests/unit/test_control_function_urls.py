@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from control_world import ARN, CALLER, World
 
-from lambent.invoke.resolve import every_function
+from lambent.invoke.every_function import every_function
 from lambent.invoke.urls import UrlDirectory
 from lambent.model.errors import ApiError, InvalidParameterValue, ResourceConflict, ResourceNotFound
 

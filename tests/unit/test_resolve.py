@@ -9,7 +9,8 @@ import pytest
 
 from function_versions import function_version
 from lambent.adapters.memory.store import MemoryStore
-from lambent.invoke.resolve import NoPublishedVersion, Provisions, Resolver, every_function, pool_key
+from lambent.invoke.every_function import every_function
+from lambent.invoke.resolve import NoPublishedVersion, Provisions, Resolver, pool_key
 from lambent.model.arn import FunctionArn
 from lambent.model.errors import ResourceConflict, ResourceNotFound
 from lambent.model.function import (

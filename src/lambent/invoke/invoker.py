@@ -69,7 +69,8 @@ class Invoker:
         Raises:
             RecursiveInvocation: the chain of requests has come back to the function too often.
         """
-        trace_id, loops = recursion.extend(self.trace_header(request, target), target.version.arn)
+        function = target.version.arn
+        trace_id, loops = recursion.extend(self.trace_header(request, target), function)
         if loops >= recursion.INVOCATIONS_MAXIMUM and not target.may_loop:
-            raise recursion.refusal(target.version.arn)
+            raise recursion.refusal(function)
         return replace(request, trace_id=trace_id)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -30,7 +30,8 @@ from lambent.ports.store import Store
 
 
 class NoPublishedVersion(ApiError):
-    code, status = "NoPublishedVersionException", 400
+    code = "NoPublishedVersionException"
+    status = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,14 +191,6 @@ class Resolver:
         latest = record.latest
         entry = await self._store.get(version_key(latest.account, latest.region, latest.name, number))
         return decode_version(entry.value) if entry else None
-
-
-async def every_function(store: Store) -> AsyncIterator[FunctionRecord]:
-    after = ""
-    while entries := await store.scan("function/", after=after):
-        for entry in entries:
-            yield decode_function(entry.value)
-        after = entries[-1].key
 
 
 def serving(record: FunctionRecord) -> FunctionVersion:

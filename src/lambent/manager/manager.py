@@ -123,10 +123,10 @@ class LocalManager:
         if not (is_provisioned or pool.idle):
             return False
         if not request.is_event:
-            self.admit(target.version.arn)
+            self.admit(pool.function)
         environment_id = pool.provision.take_idle() if is_provisioned else None
         if environment_id is None:
-            self._counter.acquire(target.version.arn)
+            self._counter.acquire(pool.function)
             environment_id = pool.idle.popitem()[0]
         self._occupy(environment_id, pool)
         self._worker.invoke(environment_id, request, answer)
@@ -142,7 +142,7 @@ class LocalManager:
             if self._habits is not None:
                 self._habits.forget(function)
         for key, pool in list(self._pools.items()):
-            if pool.version.arn != function:
+            if pool.function != function:
                 continue
             pool.is_retired = key not in keep
             if pool.is_retired:
@@ -165,7 +165,7 @@ class LocalManager:
             self._pool(target)
         self._counter.provision(function, set_aside)
         for key, pool in list(self._pools.items()):
-            if pool.version.arn == function:
+            if pool.function == function:
                 pool.provision.requested = counts[key]
                 self._keep_provisioned(pool)
                 self._forget_if_empty(key, pool)
@@ -267,7 +267,7 @@ class LocalManager:
             if pool.habit is not None:
                 pool.habit.end(self._clock())
             if environment_id not in pool.provision:
-                self._counter.release(pool.version.arn)
+                self._counter.release(pool.function)
 
     # Leasing ---------------------------------------------------------------------------------------------------------
 
@@ -303,7 +303,7 @@ class LocalManager:
         return self._provisioned.admits(pool.version.qualified_arn, pool.provision.requested, self._clock())
 
     async def _acquire_on_demand(self, pool: Pool) -> EnvironmentId:
-        function = pool.version.arn
+        function = pool.function
         self._counter.acquire(function)
         try:
             environment_id = pool.take_idle()
@@ -357,7 +357,7 @@ class LocalManager:
                 waiter.set_exception(exc)
 
     def _start(self, pool: Pool) -> None:
-        self._scaling.admit(pool.version.arn, self._clock())
+        self._scaling.admit(pool.function, self._clock())
         pool.starting.add(self._make(pool, InitializationType.ON_DEMAND))
 
     def _make(self, pool: Pool, initialization_type: InitializationType) -> EnvironmentId:
@@ -383,7 +383,7 @@ class LocalManager:
         now_s = self._clock()
         for _ in range(pool.provision.missing(now_s)):
             try:
-                self._provisioning.admit(pool.version.arn, now_s)
+                self._provisioning.admit(pool.function, now_s)
             except TooManyRequests:
                 return
             try:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from lambent.manager.keep_alive import Habit, Idle
 from lambent.manager.placement import Footprint
 from lambent.manager.provision import Provision
+from lambent.model.arn import FunctionArn
 from lambent.model.function import FunctionVersion
 from lambent.model.invocation import EnvironmentId
 
@@ -29,6 +30,11 @@ class Pool:
     provision: Provision = field(default_factory=Provision)
     """Environments that are not among the others, unless an invoke that waits gets one."""
     is_retired: bool = False
+    function: FunctionArn = field(init=False)
+    """Unqualified. The counters want it several times for each invoke."""
+
+    def __post_init__(self) -> None:
+        self.function = self.version.arn
 
     def take_idle(self) -> EnvironmentId | None:
         return self.idle.popitem()[0] if self.idle else None
