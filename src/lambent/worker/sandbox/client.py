@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import logging
 import os
 import resource
@@ -23,6 +24,8 @@ from lambent.worker.sandbox.sandboxd_start import SandboxOptions, levels_to_try,
 log = logging.getLogger(__name__)
 
 _END_TIMEOUT_S = 30.0
+_DESCRIPTORS = 16_384
+"""More than a thousand environments take; their table takes 8 bytes for each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,3 +236,13 @@ def _allow_many_descriptors() -> None:
     """A sandbox costs the server some ten descriptors, and the usual soft limit is for programs that use select()."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    _have_room_for_descriptors(min(hard, _DESCRIPTORS))
+
+
+def _have_room_for_descriptors(count: int) -> None:
+    """Have the kernel's table of them grow now. Each time that of a process with threads does, it waits for all CPUs.
+
+    That is 10 ms and more, and would be at the 25th environment, the 53rd, the 105th and so on.
+    """
+    with open(os.devnull, "rb") as null:
+        os.close(fcntl.fcntl(null, fcntl.F_DUPFD_CLOEXEC, count - 1))
