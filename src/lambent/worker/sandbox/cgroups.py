@@ -177,10 +177,13 @@ class Cgroups:
 
     def hold_back(self, name: str) -> None:
         """Let a sandbox that nobody waits for yet have only what CPU nobody else wants, until it is limited."""
-        for tree in self._trees:
-            if Controller.CPU in tree.controllers:
-                setting, least, _ = _CPU_WEIGHT[tree.version]
-                _write(f"{self._group(tree, name)}/{setting}", least)
+        for tree, (setting, least, _) in self._cpu_weights():
+            _write(f"{self._group(tree, name)}/{setting}", least)
+
+    def hasten(self, name: str) -> None:
+        """The opposite."""
+        for tree, (setting, _, usual) in self._cpu_weights():
+            _write(f"{self._group(tree, name)}/{setting}", usual)
 
     def limit(self, name: str, limits: Limits) -> None:
         """Hold a sandbox to its function's limits; the CPU to the larger share that Init has."""
@@ -243,6 +246,9 @@ class Cgroups:
 
     def _groups(self, name: str) -> Iterator[str]:
         return (self._group(tree, name) for tree in self._trees)
+
+    def _cpu_weights(self) -> Iterator[tuple[Tree, tuple[str, str, str]]]:
+        return ((tree, _CPU_WEIGHT[tree.version]) for tree in self._trees if Controller.CPU in tree.controllers)
 
     def _settings(self, tree: Tree, limits: Limits) -> Iterator[tuple[str, str]]:
         """What is written into a new group, in order."""

@@ -102,6 +102,7 @@ class Sandboxd:
                             return
                     elif isinstance(key.data, Held):
                         self._generations.hear(key.data)
+                        self._restock()  # it may be one that now stands ready, and the next can come
                     elif isinstance(key.data, Zygote):
                         self._hear_zygote(key.data)
                     elif isinstance(key.data, RestoringTemplate):
@@ -204,6 +205,8 @@ class Sandboxd:
         self._demand.took(shape, now_s=self._last_created_s)
         if (held := self._shelf.take(shape)) is not None:
             self._wanted.take(held, plan)
+        elif (held := self._shelf.claim(shape)) is not None:
+            self._wanted.claim(held, plan)
         else:
             self._wanted.make(shape, plan)
 

@@ -16,6 +16,9 @@ from lambent.worker.sandbox.wire import ExitStatus
 
 log = logging.getLogger(__name__)
 
+_COMING_MAXIMUM = 2
+"""What is made for those to come shall leave a processor to those who are there."""
+
 
 class Shelf:
     """Those that stand ready, and those that are about to; their owner until they are taken."""
@@ -41,15 +44,22 @@ class Shelf:
                 return held
         return None
 
+    def claim(self, shape: Shape) -> Held | None:
+        """The one that is nearest to standing ready: it will, sooner than one that is not even begun."""
+        held = next((held for held in self._coming if held.slot.shape == shape), None)
+        if held is not None:
+            self._coming.remove(held)
+        return held
+
     def stocking(self, wanted: Mapping[Shape, int], places_kept: int) -> Generator[None]:
-        """Make what is wanted and not there, let go of what is there and no longer wanted."""
+        """Make what is wanted and not there, a few at a time; let go of what is there and no longer wanted."""
         for shape, shelf in self._ready.items():
             while len(shelf) > wanted.get(shape, 0):
                 self._let_go(shelf[0])
         for shape, count in wanted.items():
             there = len(self._ready.get(shape, ())) + sum(held.slot.shape == shape for held in self._coming)
             for _ in range(count - there):
-                if self._stock.places_left > places_kept:
+                if len(self._coming) < _COMING_MAXIMUM and self._stock.places_left > places_kept:
                     yield from self._making(shape)
 
     def close(self) -> None:

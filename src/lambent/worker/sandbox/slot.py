@@ -296,6 +296,12 @@ class Slot(ABC):
         with step("make cgroups"):
             self._cgroups.hold_back(self._name)
 
+    def hasten(self) -> None:
+        """Somebody waits for it now."""
+        self._is_held_back = False
+        with step("make cgroups"):
+            self._cgroups.hasten(self._name)
+
     def reset(self) -> None:
         """Make ready for a new generation."""
         with step("thaw"):

@@ -59,6 +59,16 @@ class Wanted:
         held.owner, held.plan, held.processes, held.boots_left = self, plan, plan.processes, _BOOTS_MAXIMUM
         self.booted(held)
 
+    def claim(self, held: Held, plan: SandboxPlan) -> None:
+        """Have a sandbox that is about to stand ready become the function's once it does."""
+        self._held[plan.sandbox_id] = held
+        held.owner, held.plan, held.processes, held.boots_left = self, plan, plan.processes, _BOOTS_MAXIMUM - 1
+        try:
+            held.slot.hasten()
+        except StepFailed as failure:
+            self._fail(held, failure)
+            held.kill()
+
     def obey(self, request: wire.OfSandbox, descriptors: Sequence[int]) -> None:
         """What can be asked of a sandbox. One that has ended in the meantime is about to be read of."""
         held = self._held.get(request.sandbox_id)

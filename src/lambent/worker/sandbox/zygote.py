@@ -14,6 +14,7 @@ import gc
 import importlib
 import json
 import os
+import select
 import sys
 import time
 from _socket import socket
@@ -51,7 +52,7 @@ def serve(path: list[str]) -> None:
     forked = bear(zygote.control, zygote.ground, zygote.builder, is_client=True)
     zygote.control.detach()  # in its place comes what the runtime waits at
     _become_runtime(forked, zygote.name)
-    if forked.has_time:
+    if forked.has_time and not _is_told():
         _rehearse(zygote)
     _become_the_functions(zygote)
 
@@ -172,6 +173,10 @@ def _become_the_functions(zygote: _Zygote) -> None:
     gc.enable()
     _replace_variables(zygote.started_with, {**process.env, **zygote.added})
     os.chdir(process.cwd)
+
+
+def _is_told() -> bool:
+    return bool(select.select([init.TOLD], [], [], 0)[0])
 
 
 def _wait_to_be_told() -> Process:

@@ -1,0 +1,89 @@
+"""Sandboxes that stand ready, and those that are about to."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Generator
+from typing import cast
+
+import pytest
+
+from lambent.worker.sandbox.births import Births
+from lambent.worker.sandbox.held import Held
+from lambent.worker.sandbox.shelf import Shelf
+from lambent.worker.sandbox.slot import Shape, Slot
+from lambent.worker.sandbox.stock import Stock
+
+PYTHON, NODE = Shape("python3.13", 512, 1024), Shape("nodejs22.x", 512, 1024)
+
+
+class FakeSlot:
+    generation = None
+
+    def __init__(self, shape: Shape) -> None:
+        self.shape = shape
+
+    def hold_back(self) -> None:
+        pass
+
+
+class FakeStock:
+    places_left = 100
+
+    def making(self, shape: Shape) -> Generator[None, None, Slot]:
+        yield
+        return cast(Slot, FakeSlot(shape))
+
+
+class FakeBirths:
+    def __init__(self) -> None:
+        self.asked: list[Held] = []
+
+    def ask(self, held: Held) -> None:
+        self.asked.append(held)
+
+
+@pytest.fixture
+def births() -> FakeBirths:
+    return FakeBirths()
+
+
+@pytest.fixture
+def shelf(births: FakeBirths) -> Shelf:
+    return Shelf(cast(Stock, FakeStock()), cast(Births, births), deque())
+
+
+def stock(shelf: Shelf, wanted: dict[Shape, int]) -> None:
+    for _ in shelf.stocking(wanted, places_kept=0):
+        pass
+
+
+def test_only_a_few_are_made_at_a_time(shelf: Shelf, births: FakeBirths) -> None:
+    stock(shelf, {PYTHON: 16})
+
+    assert len(births.asked) == 2
+
+
+def test_who_finds_none_ready_is_given_the_one_that_was_begun_first(shelf: Shelf, births: FakeBirths) -> None:
+    stock(shelf, {PYTHON: 2})
+
+    assert shelf.take(PYTHON) is None
+    assert shelf.claim(PYTHON) is births.asked[0]
+    assert shelf.claim(PYTHON) is births.asked[1]
+    assert shelf.claim(PYTHON) is None
+
+
+def test_what_was_begun_for_others_is_given_to_nobody_else(shelf: Shelf) -> None:
+    stock(shelf, {NODE: 1})
+
+    assert shelf.claim(PYTHON) is None
+    assert shelf.claim(NODE) is not None
+
+
+def test_another_is_made_for_one_that_was_given_away(shelf: Shelf, births: FakeBirths) -> None:
+    stock(shelf, {PYTHON: 2})
+    shelf.claim(PYTHON)
+
+    stock(shelf, {PYTHON: 2})
+
+    assert len(births.asked) == 3
