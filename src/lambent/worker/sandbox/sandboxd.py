@@ -40,7 +40,7 @@ _LOOK_AROUND_S = 1.0
 """How often, in quiet times, it is seen whether too many sandboxes stand ready."""
 _INDEXES_KEPT = 256
 """Places that are never taken by sandboxes that nobody wants yet."""
-_BLANKS_FOR_A_SPARE = 4
+_BLANKS_FOR_A_SPARE = 8
 _DESCRIPTORS_FOR_A_BLANK = 64
 _QUIET_S = 0.5
 _RESPITE_S = 0.006
