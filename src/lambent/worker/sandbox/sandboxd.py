@@ -101,8 +101,7 @@ class Sandboxd:
                         if not self._obey():
                             return
                     elif isinstance(key.data, Held):
-                        self._generations.hear(key.data)
-                        self._restock()  # it may be one that now stands ready, and the next can come
+                        self._hear_first_process(key.data)
                     elif isinstance(key.data, Zygote):
                         self._hear_zygote(key.data)
                     elif isinstance(key.data, RestoringTemplate):
@@ -149,6 +148,11 @@ class Sandboxd:
                 continue
             if not self._births.reaped(pid, was_killed=os.WIFSIGNALED(status)):
                 self._generations.reaped_unknown(pid, may_be_born=self._births.are_pending)
+
+    def _hear_first_process(self, held: Held) -> None:
+        self._generations.hear(held)
+        if held.owner is self._shelf:  # it stands ready now, and the next can come
+            self._restock()
 
     def _hear_zygote(self, zygote: Zygote) -> None:
         report = self._births.hear(zygote)
