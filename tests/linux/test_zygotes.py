@@ -77,6 +77,7 @@ def test_a_forked_runtime_finds_what_an_executed_one_finds(
     assert found["processes"] == [2], "PID 1 shows itself to nobody"
     assert found["descriptors"].keys() - {"0", "1", "2"} == {"3"}, "the connection to the Runtime API"
     assert found["status"]["Threads"] == "1"
+    assert found["scheduling"] == os.SCHED_BATCH, "waking, it takes the processor from nobody"
 
 
 RANDOM = (

@@ -85,6 +85,7 @@ def handler(event, context):
         "capabilities": capabilities,
         "signals": signals,
         "interrupt": str(signal.getsignal(signal.SIGINT)),
+        "scheduling": os.sched_getscheduler(0),
         "status": status("Name", "Threads"),
         "threads": [thread.name for thread in threading.enumerate()],
         "limits": {
