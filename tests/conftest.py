@@ -16,8 +16,11 @@ from hypothesis import HealthCheck, settings
 import rabbitmq_server
 from collector import Collector, collecting
 from kafka_servers import ApacheKafka, apache_kafka, make_topic, mock_kafka, name_topic
+from lambent import compiled
 from lambent.testing.service import RunningService, deploy, running_service
 from server_programs import or_skip
+
+compiled.use()  # what is tested is what runs
 
 # A busy machine is no failure: hypothesis takes an example of more than 200 ms for one.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])

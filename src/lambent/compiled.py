@@ -2,20 +2,17 @@
 
 The compiled modules lie in `_compiled/`, in a directory that is named by what they were made from and for. They are
 imported only if that is exactly the sources that lie here, and this interpreter: otherwise the sources are. So an edit
-takes effect at once, and nothing has to be compiled. Every interpreter that zygotes run on reads this: Python 3.8.
+takes effect at once, and nothing has to be compiled. The program's entry asks for it, before it imports any of them.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from _imp import source_hash
+from collections.abc import Sequence
 from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader, ModuleSpec
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from types import ModuleType
+from importlib.util import source_hash
+from types import ModuleType
 
 MODULES = (
     "lambent.adapters.log_blocks",
@@ -78,7 +75,7 @@ def directory() -> str:
     for module in MODULES:
         with open(source(module), "rb") as file:
             sources.append(file.read())
-    return os.path.join(_PACKAGE, "_compiled", source_hash(len(MODULES), b"\0".join(sources)).hex() + SUFFIX)
+    return os.path.join(_PACKAGE, "_compiled", source_hash(b"\0".join(sources)).hex() + SUFFIX)
 
 
 def source(module: str) -> str:

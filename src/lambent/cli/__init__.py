@@ -13,6 +13,7 @@ from importlib.metadata import version
 
 from cyclopts import App, CycloptsError
 
+from lambent import compiled
 from lambent.cli.failure import ExitStatus, explain
 
 app = App(
@@ -29,6 +30,7 @@ app.command("lambent.cli.functions:list_functions", name="list")
 
 def main() -> None:
     """The entry point of the `lambent` program."""
+    compiled.use()
     sys.exit(run(sys.argv[1:]))
 
 
