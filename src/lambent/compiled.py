@@ -53,6 +53,7 @@ MODULES = (
     "lambent.worker.extensions",
     "lambent.worker.invocation",
     "lambent.worker.lifecycle",
+    "lambent.worker.memory_peak",
     "lambent.worker.output",
     "lambent.worker.reporter",
     "lambent.worker.runtime_api",

@@ -77,3 +77,28 @@ def test_no_class_that_is_compiled_takes_keywords() -> None:
         if isinstance(node, ast.ClassDef) and node.keywords
     ]
     assert found == []
+
+
+def test_no_module_that_is_compiled_takes_a_final_from_one_that_is_not() -> None:
+    """mypyc writes its value into the code, and an edit of it would be seen by nobody."""
+    found = []
+    for module in compiled.MODULES:
+        for node in ast.walk(ast.parse(Path(compiled.source(module)).read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module not in compiled.MODULES:
+                taken = {alias.name for alias in node.names}
+                found += [f"{module}: {name}" for name in taken & finals(node.module)]
+                submodules = {f"{node.module}.{name}" for name in taken} - set(compiled.MODULES)
+                found += [f"{module}: {one}" for one in submodules if finals(one)]
+    assert found == []
+
+
+def test_finals_are_recognised() -> None:
+    assert {"RETRY_ATTEMPTS_DEFAULT", "EVENT_AGE_S_DEFAULT"} <= finals("lambent.model.event_invoke")
+
+
+def finals(module: str) -> set[str]:
+    path = Path(compiled.source(module))
+    if module.partition(".")[0] != "lambent" or not path.is_file():
+        return set()
+    assigned = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.AnnAssign)]
+    return {ast.unparse(node.target) for node in assigned if "Final" in ast.unparse(node.annotation)}

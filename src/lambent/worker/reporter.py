@@ -30,13 +30,11 @@ from lambent.ports.telemetry import LogStream
 from lambent.worker.extensions import Extension
 from lambent.worker.invocation import Invocation
 from lambent.worker.lifecycle import EndInit, EndRestore, Finish
+from lambent.worker.memory_peak import MemoryPeak
 from lambent.worker.outcomes import failure_line, failure_message, failure_payload
 from lambent.worker.output import Output
 
 _MIB = 1024 * 1024
-_SHORT_MS = 1.0
-"""An invocation that takes no longer can have touched a few MiB. Those are seen soon, when the next look is due."""
-_MEMORY_SEEN_FOR_S = 0.01
 
 
 class Reporter:
@@ -60,14 +58,16 @@ class Reporter:
         self._runtime_version = runtime_version
         self._stream = stream
         self._outputs = outputs
-        self._memory_peak_bytes = memory_peak_bytes
+        self._memory_peak = MemoryPeak(memory_peak_bytes)
         self._init_started = 0.0
         self._init_duration_ms: float | None = None
         self._restore_duration_ms: float | None = None
         self._phase = Phase.INIT
-        self._memory_seen = 0.0
-        self.memory_peak_mib = 0
+
+    @property
+    def memory_peak_mib(self) -> int:
         """What the last report told."""
+        return self._memory_peak.mib
 
     @property
     def init_timeout_s(self) -> float:
@@ -77,6 +77,7 @@ class Reporter:
     def init_started(self, phase: Phase, *, started: float) -> None:
         """`started` is of the performance clock: the cold start may have begun before this environment existed."""
         self._phase, self._init_started = phase, started
+        self._memory_peak.begin_generation()
         name, arn = self._runtime_version or (None, None)
         self._stream.emit(
             InitStart(
@@ -195,9 +196,7 @@ class Reporter:
         if has_extensions and (end.status is Status.SUCCESS or invocation.runtime_ended is not None):
             overhead_ms = (now - (invocation.runtime_ended or now)) * 1000
         request = invocation.request
-        if duration_ms > _SHORT_MS or now > self._memory_seen + _MEMORY_SEEN_FOR_S:
-            self._memory_seen = now
-            self.memory_peak_mib = ceil(self._memory_peak_bytes() / _MIB)
+        max_memory_used_mib = self._memory_peak.look(now, after_s=now - invocation.started)
         self._stream.emit(
             Report(
                 time=time.time(),
@@ -206,7 +205,7 @@ class Reporter:
                 duration_ms=duration_ms,
                 billed_duration_ms=max(1, ceil(duration_ms + (init_duration_ms or 0.0))) + (billed_restore_ms or 0),
                 memory_size_mib=self._version.memory_mib,
-                max_memory_used_mib=self.memory_peak_mib,
+                max_memory_used_mib=max_memory_used_mib,
                 init_duration_ms=init_duration_ms,
                 restore_duration_ms=restore_duration_ms,
                 billed_restore_duration_ms=billed_restore_ms,
