@@ -224,6 +224,7 @@ class Supervisor:
         """
         pid = os.fork()
         if pid == 0:
+            self._control.detach()  # dropped open, it would wake who warns of that
             return Forked(told, self._output_fd, has_time=self._is_held_back)
         self._names[pid] = inner_wire.FORKED
         os.close(told)
@@ -232,7 +233,7 @@ class Supervisor:
     def serve(self) -> None:
         """Until sandboxd closes its end; leaving PID 1 then kills all the rest."""
         while True:
-            ready = {descriptor for descriptor, _ in self._poll.poll()}
+            ready = dict(self._poll.poll())
             if self._child_ended in ready:
                 os.read(self._child_ended, 4096)
                 self._reap()
@@ -332,6 +333,7 @@ class Supervisor:
         told, tell = os.pipe2(os.O_CLOEXEC)
         pid = os.fork()
         if pid == 0:
+            self._control.detach()
             raise Forked(told, self._output_fd, has_time=False)
         os.close(told)
         return pid, tell

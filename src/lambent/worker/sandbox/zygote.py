@@ -22,8 +22,14 @@ from base64 import b64decode
 from typing import Callable, Dict, NamedTuple  # noqa: UP035 - for Python 3.8
 
 from lambent.worker.sandbox import init, inner_wire, kernel
+from lambent.worker.sandbox.heap import fill_holes
 from lambent.worker.sandbox.inner_wire import Ground, Process
 from lambent.worker.sandbox.walls import Builder, StepFailed, step
+
+BIND_AT_ONCE = "LD_BIND_NOW"
+"""A variable that has the loader find every function at the start: else each child would, and copy pages to note it."""
+_UNTIL_SETTLED = 12
+"""How often something is done until the interpreter has rewritten code for what it meets there, and written it down."""
 
 
 class _Zygote(NamedTuple):
@@ -49,11 +55,12 @@ def serve(path: list[str]) -> None:
     gc.collect()
     gc.freeze()  # children share these pages as long as nobody writes to them
     gc.disable()  # until one of them is a runtime
+    fill_holes()
     forked = bear(zygote.control, zygote.ground, zygote.builder, is_client=True)
     zygote.control.detach()  # in its place comes what the runtime waits at
     _become_runtime(forked, zygote.name)
     if forked.has_time and not _is_told():
-        _rehearse(zygote)
+        _rehearse(zygote.rehearse, zygote.started_with)
     _become_the_functions(zygote)
 
 
@@ -68,6 +75,7 @@ def _become_zygote(path: list[str]) -> _Zygote:
         seccomp_program=b64decode(orders["seccomp_program"]),
         last_capability=orders["last_capability"],
     )
+    del os.environ[BIND_AT_ONCE]
     started_with = dict(os.environ)
     added = {name: value for name, value in started_with.items() if name not in orders["env"]}
     try:
@@ -80,6 +88,8 @@ def _become_zygote(path: list[str]) -> _Zygote:
     importlib.import_module(orders["prologue"])
     rehearse = importlib.import_module(orders["rehearsal"]).rehearse
     del sys.modules[orders["rehearsal"]]
+    for _ in range(_UNTIL_SETTLED):
+        _rehearse(rehearse, started_with)
     _forget_ourselves()
     modules = sorted({name.partition(".")[0] for name in sys.modules})
     init.set_resource_limits(orders["resource_limits"])
@@ -161,12 +171,12 @@ def _become_runtime(forked: init.Forked, name: str) -> None:
         sys.modules["_ssl"].RAND_add(os.urandom(48), 48.0)
 
 
-def _rehearse(zygote: _Zygote) -> None:
+def _rehearse(rehearse: Callable[[], None], present: dict[str, str]) -> None:
     """Whatever is first written to after a fork is copied: now, so that it need not be while somebody waits."""
-    zygote.rehearse()
-    other = {**zygote.started_with, "REHEARSAL": ""}
-    _replace_variables(zygote.started_with, other)
-    _replace_variables(other, zygote.started_with)
+    rehearse()
+    other = {**present, "REHEARSAL": ""}
+    _replace_variables(present, other)
+    _replace_variables(other, present)
 
 
 def _become_the_functions(zygote: _Zygote) -> None:

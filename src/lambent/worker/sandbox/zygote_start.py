@@ -23,7 +23,7 @@ from lambent.worker.sandbox import init, inner_wire, kernel, wire
 from lambent.worker.sandbox.inner_wire import Ground
 from lambent.worker.sandbox.plan import RESOURCE_LIMITS, ZygotePlan
 from lambent.worker.sandbox.walls import WRITABLE, StepFailed, read_only_tree
-from lambent.worker.sandbox.zygote import bear, stand_ready
+from lambent.worker.sandbox.zygote import BIND_AT_ONCE, bear, stand_ready
 
 _LIBRARY_DIRS = ("/var/task", "/opt")
 """The loader remembers of each directory in LD_LIBRARY_PATH whether it exists: a zygote must find what functions may
@@ -92,7 +92,7 @@ def _become(plan: ZygotePlan, ground: Ground, control: int) -> None:
         own_namespaces = os.open("/proc/self/ns", os.O_PATH | os.O_DIRECTORY)
         _enter_root(plan, ground)
         _arrange_descriptors(control, ground, own_namespaces)
-        os.execve(plan.argv[0], plan.argv, plan.env)
+        os.execve(plan.argv[0], plan.argv, {**plan.env, BIND_AT_ONCE: "1"})
     except (OSError, StepFailed) as exc:
         os.write(2, f"zygote {plan.name}: {exc}\n".encode())
     finally:
