@@ -21,7 +21,7 @@ class _Least:
         self._is_over = threading.Event()
         self._thread = threading.Thread(target=self._watch)
         self.available_mib = self.available_before_mib = _available_mib()
-        self.alive_before = self.alive = len(server.first_processes())
+        self.alive_before = self.alive = server.environments()
 
     def __enter__(self) -> _Least:
         self._thread.start()
@@ -34,7 +34,7 @@ class _Least:
     def _watch(self) -> None:
         while not self._is_over.wait(_LOOK_S):
             self.available_mib = min(self.available_mib, _available_mib())
-            self.alive = max(self.alive, len(self._server.first_processes()))
+            self.alive = max(self.alive, self._server.environments())
 
 
 def alive(server: Target, count: int) -> dict[str, object]:

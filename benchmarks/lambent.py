@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 import urllib.parse
+import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,9 +25,8 @@ USES_SDK = "import boto3\ndef handler(event, context):\n    return event\n"
 SLEEPER = "import time\ndef handler(event, context):\n    time.sleep(1)\n"
 
 _SETTLE_S = 2.0
+_UNCHANGED_S = 1.0
 _CLEARED_S = 30.0
-_SPARES_MAXIMUM = 16
-"""What stands ready and is no environment."""
 TOUCHED_MIB = 8
 """By all that a cold start makes: the environment, and what is made for the next."""
 INVOKE = "/2015-03-31/functions/{}/invocations"
@@ -53,6 +53,10 @@ class Target:
     @property
     def client(self) -> Any:
         return self.service.client(access_key=self.credential.access_key_id, secret_key=self.credential.secret)
+
+    def settle(self) -> None:
+        """Wait until what was started for the first function of a runtime is ready, as it is for every later one."""
+        time.sleep(_SETTLE_S)
 
     def deploy(self, name: str, code: str | bytes | Mapping[str, str], **parameters: Any) -> None:
         """With AWS's default of 128 MB, and its share of a processor, unless told otherwise."""
@@ -107,7 +111,7 @@ class Target:
         names = [f"{prefix}-{number}" for number in range(count)]
         for name in [f"{prefix}-first", *names]:
             self.deploy(name, code, **parameters)
-        time.sleep(_SETTLE_S)  # what was started for the first of them is ready, as it is for every later one
+        self.settle()
         back(count * TOUCHED_MIB)
         try:
             if not pause_s:
@@ -121,14 +125,27 @@ class Target:
         return self.load(name, connections=1, count=1).latencies_s[0]
 
     def remove(self, *names: str) -> None:
-        """Delete functions and wait until their environments are gone."""
-        before = len(self.first_processes())
+        """Delete functions, wait until their environments are gone and all that shall stand ready does."""
         client = self.client
         for name in names:
             client.delete_function(FunctionName=name)
         deadline = time.monotonic() + _CLEARED_S
-        while len(self.first_processes()) > min(before, _SPARES_MAXIMUM) and time.monotonic() < deadline:
-            time.sleep(0.1)
+        last: set[int] = set()
+        while time.monotonic() < deadline:
+            processes = {one.pid for one in self.first_processes()}
+            if processes == last and not self.environments():
+                return
+            last = processes
+            time.sleep(_UNCHANGED_S)
+
+    def standing(self) -> int:
+        """How many sandboxes stand ready."""
+        return len(self.first_processes()) - self.environments()
+
+    def environments(self) -> int:
+        """How many there are, whatever stands ready beside them."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/_lambent/worker") as answer:
+            return int(json.load(answer)["environments"])
 
     def cpu_s(self) -> float:
         """CPU seconds that the server and everything below it have used so far.

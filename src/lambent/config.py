@@ -67,8 +67,15 @@ class Isolation(StrEnum):
     """No isolation: development only."""
 
 
-SPARE_SANDBOXES = 16
 SPARE_SANDBOXES_MAXIMUM = 1_024
+_SPARE_SANDBOXES = 256
+_SPARE_SANDBOX_BYTES = 3 * 1024 * 1024
+_SPARE_SHARE = 32
+
+
+def spare_sandboxes(memory_bytes: int) -> int:
+    """How many may stand ready on a host of so much memory: what a 32nd of it holds, 256 at most."""
+    return min(_SPARE_SANDBOXES, memory_bytes // _SPARE_SHARE // _SPARE_SANDBOX_BYTES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +95,8 @@ class ServeOptions:
     keep_alive: KeepAlive = KeepAlive.FIXED
     environment_age_s_maximum: float = 4 * 3600.0
     drain_timeout_s: float = float(TIMEOUT_S_MAXIMUM)
-    spare_sandboxes: int = SPARE_SANDBOXES
+    spare_sandboxes: int | None = None
+    """None: by the host's memory."""
     account_concurrency: int = ACCOUNT_CONCURRENCY
     code_storage_bytes: int = CODE_STORAGE_BYTES
     """For each account in each region: of functions, their versions and layers, zipped."""
@@ -104,7 +112,7 @@ class ServeOptions:
     """Whom the server becomes when it was started as root; None keeps root's user id, without its capabilities."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.spare_sandboxes <= SPARE_SANDBOXES_MAXIMUM:
+        if not 0 <= (self.spare_sandboxes or 0) <= SPARE_SANDBOXES_MAXIMUM:
             raise InvalidConfiguration(
                 f"--spare-sandboxes must be 0 to {SPARE_SANDBOXES_MAXIMUM}, found {self.spare_sandboxes}"
             )

@@ -20,7 +20,7 @@ import uvloop
 
 from lambent import compiled, privileges
 from lambent.adapters.files import lock
-from lambent.config import Egress, ServeOptions, is_loopback
+from lambent.config import Egress, ServeOptions, is_loopback, spare_sandboxes
 from lambent.model.errors import PlatformError
 from lambent.service_log import start_service_log
 from lambent.worker.runtime_dirs import compile_client, prepare_empty, prepare_node, prepare_python
@@ -117,6 +117,9 @@ async def _launch_sandboxes(
     options: ServeOptions, egress: Egress, data_dir: Path, zygotes: tuple[ZygotePlan, ...], stack: AsyncExitStack
 ) -> Sandboxes:
     """Start the one privileged process, while there are privileges to give."""
+    spares_maximum = options.spare_sandboxes
+    if spares_maximum is None:
+        spares_maximum = spare_sandboxes(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     sandboxes = await Sandboxes.launch(
         SandboxOptions(
             state_dir=data_dir / "sandboxes",
@@ -124,7 +127,7 @@ async def _launch_sandboxes(
             egress=egress.value,
             level=options.isolation.value,
             zygotes=zygotes,
-            spares_maximum=options.spare_sandboxes,
+            spares_maximum=spares_maximum,
         )
     )
     stack.push_async_callback(sandboxes.close)

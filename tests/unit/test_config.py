@@ -17,6 +17,7 @@ from lambent.config import (
     parse_listen,
     parse_secrets,
     parse_size_bytes,
+    spare_sandboxes,
 )
 
 
@@ -118,3 +119,8 @@ def test_other_machines_are_never_let_in_without_isolation() -> None:
 def test_environments_live_longer_than_no_time() -> None:
     with pytest.raises(InvalidConfiguration, match="--idle-timeout"):
         ServeOptions(idle_timeout_s=0)
+
+
+@pytest.mark.parametrize(("memory_gib", "count"), [(1, 10), (8, 85), (24, 256), (1024, 256)])
+def test_a_32nd_of_the_memory_holds_what_stands_ready(memory_gib: int, count: int) -> None:
+    assert spare_sandboxes(memory_gib * 2**30) == count

@@ -11,15 +11,15 @@ from lambent.worker.sandbox.spares import Demand
 HELLO, SDK = Shape.usual("python3.12"), Shape.usual("python3.12+sdk")
 
 
-def demand(maximum: int, *taken: tuple[Shape, float]) -> Demand:
-    made = Demand(maximum)
+def demand(maximum: int, *taken: tuple[Shape, float]) -> Demand[Shape]:
+    made: Demand[Shape] = Demand(maximum)
     for shape, now_s in taken:
         made.took(shape, now_s=now_s)
     return made
 
 
 def test_nothing_stands_ready_before_anything_was_wanted() -> None:
-    assert Demand(16).wanted(now_s=0.0) == {}
+    assert demand(16).wanted(now_s=0.0) == {}
 
 
 def test_what_was_wanted_once_stands_ready_twice() -> None:
@@ -27,18 +27,45 @@ def test_what_was_wanted_once_stands_ready_twice() -> None:
 
 
 def test_what_is_expected_again_and_again_stands_ready_twice() -> None:
-    expecting = Demand(16)
+    expecting = demand(16)
     for number in range(10):
         expecting.expect(HELLO, now_s=0.1 * number)
 
     assert expecting.wanted(now_s=1.0) == {HELLO: 2}
 
 
-def test_as_many_stand_ready_as_were_wanted_in_the_last_seconds() -> None:
+def test_as_many_stand_ready_as_were_wanted_at_once_in_the_last_ten_minutes() -> None:
     wanted = demand(16, *[(HELLO, 0.1 * number) for number in range(10)])
 
     assert wanted.wanted(now_s=1.0) == {HELLO: 10}
-    assert wanted.wanted(now_s=30.0) == {HELLO: 2}
+    assert wanted.wanted(now_s=600.0) == {HELLO: 10}
+    assert wanted.wanted(now_s=601.0) == {}
+
+
+def test_those_who_come_one_after_the_other_are_no_crowd() -> None:
+    wanted = demand(16, *[(HELLO, 2.0 * number) for number in range(10)])
+
+    assert wanted.wanted(now_s=19.0) == {HELLO: 2}
+
+
+def test_the_largest_crowd_is_forgotten_before_a_smaller_one_that_came_later() -> None:
+    wanted = demand(16, *[(HELLO, 0.0)] * 9, *[(HELLO, 100.0)] * 3, *[(HELLO, 200.0)] * 5)
+
+    assert [wanted.wanted(now_s=now_s) for now_s in (201.0, 601.0, 799.0, 801.0)] == [
+        {HELLO: 9},
+        {HELLO: 5},
+        {HELLO: 5},
+        {},
+    ]
+
+
+def test_of_what_weighs_more_fewer_stand_ready_but_never_fewer_than_two() -> None:
+    weighed: Demand[Shape] = Demand(16, lambda shape: 4 if shape == SDK else 16)
+    for _ in range(10):
+        weighed.took(HELLO, now_s=0.0)
+        weighed.took(SDK, now_s=0.0)
+
+    assert weighed.wanted(now_s=1.0) == {HELLO: 2, SDK: 4}
 
 
 def test_what_nobody_wants_any_more_does_not_stand_ready() -> None:

@@ -11,7 +11,6 @@ from cyclopts import Parameter
 from lambent.config import (
     DEFAULT_DATA_DIR,
     DEFAULT_LISTEN,
-    SPARE_SANDBOXES,
     Auth,
     Egress,
     Isolation,
@@ -38,7 +37,7 @@ def serve(
     keep_alive: KeepAlive = KeepAlive.FIXED,
     max_environment_age: str = "4h",
     drain_timeout: str = "15m",
-    spare_sandboxes: int = SPARE_SANDBOXES,
+    spare_sandboxes: int | None = None,
     account_concurrency: int = ACCOUNT_CONCURRENCY,
     code_storage: str = "75GB",
     endpoint: Annotated[list[str] | None, Parameter(negative=())] = None,
@@ -71,7 +70,8 @@ def serve(
     drain_timeout:
         How long running invokes may go on once the server was told to stop.
     spare_sandboxes:
-        How many sandboxes stand ready before anybody wants them, at most; as many as were wanted of late.
+        How many sandboxes stand ready before anybody wants them, at most: as many as were wanted at once in the last
+        ten minutes. By default what a 32nd of the host's memory holds, 256 at most.
     account_concurrency:
         How many invokes may run at once.
     code_storage:

@@ -41,7 +41,11 @@ _LOOK_AROUND_S = 1.0
 _INDEXES_KEPT = 256
 """Places that are never taken by sandboxes that nobody wants yet."""
 _BLANKS_FOR_A_SPARE = 8
-_DESCRIPTORS_FOR_A_BLANK = 64
+_BLANKS_MAXIMUM = 128
+_DESCRIPTORS_FOR_A_SLOT = 64
+"""A slot holds fifteen open, or a few more; most of all are for sandboxes that somebody wants."""
+_PREWARMED_WEIGHS = 12
+"""An interpreter that waits takes 35 MiB; a child of a zygote, 3."""
 _QUIET_S = 0.5
 _RESPITE_S = 0.006
 """About as long as a function takes from being given a sandbox to its answer."""
@@ -56,10 +60,14 @@ def chores_due(waiting: int, *, is_idle: bool) -> int:
     return max(int(is_idle), waiting // _CHORES_PER_STEP)
 
 
-def _blanks_maximum(spares_maximum: int) -> int:
-    """A blank holds fifteen descriptors open; most of them are for sandboxes that somebody wants."""
+def _slots_made_ahead() -> int:
+    """How many may be blank, and how many stand ready, for all the descriptors there are."""
     descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return min(spares_maximum * _BLANKS_FOR_A_SPARE, descriptors // _DESCRIPTORS_FOR_A_BLANK)
+    return descriptors // _DESCRIPTORS_FOR_A_SLOT
+
+
+def _weigh(shape: Shape) -> int:
+    return 1 if shape.prewarmed is None else _PREWARMED_WEIGHS
 
 
 class Sandboxd:
@@ -75,11 +83,12 @@ class Sandboxd:
         self._births = Births(self._selector, zygotes, self._generations)
         free = deque(range(SANDBOXES_MAXIMUM))
         self._stock = Stock(host, free)
-        self._restores = Restores(server, host, self._selector, free, self._chores, orders.spares_maximum)
+        spares_maximum = min(orders.spares_maximum, _slots_made_ahead()) if isolation else 0
+        self._restores = Restores(server, host, self._selector, free, self._chores, spares_maximum)
         self._shelf = Shelf(self._stock, self._births, self._chores)
         self._wanted = Wanted(server, self._stock, self._births, self._restores, self._chores)
-        self._demand: Demand[Shape] = Demand(orders.spares_maximum if isolation else 0)
-        self._blanks_maximum = _blanks_maximum(orders.spares_maximum) if isolation else 0
+        self._demand: Demand[Shape] = Demand(spares_maximum, _weigh)
+        self._blanks_maximum = min(spares_maximum * _BLANKS_FOR_A_SPARE, _BLANKS_MAXIMUM, _slots_made_ahead())
         self._is_restocking = False
         self._last_created_s = 0.0
 
@@ -235,12 +244,12 @@ class Sandboxd:
         wanted = self._demand.wanted(now_s=time.monotonic())
         yield from self._shelf.stocking(wanted, _INDEXES_KEPT)
         yield from self._restores.stocking()
-        yield from self._stock.stocking(self._blanks_maximum if wanted else 0, _INDEXES_KEPT, self._is_quiet)
+        yield from self._stock.stocking(self._blanks_maximum if wanted else 0, _INDEXES_KEPT, self._may_make_blanks)
         self._is_restocking = False
 
-    def _is_quiet(self) -> bool:
-        """Whether who is being started now would not have to share the CPU with what is made for others to come."""
-        return time.monotonic() - self._last_created_s > _QUIET_S
+    def _may_make_blanks(self) -> bool:
+        """Whether all stands ready, and nobody was started of late who would have to share the CPU."""
+        return not self._shelf.is_making and time.monotonic() - self._last_created_s > _QUIET_S
 
 
 def main(descriptor: int, orders: wire.Orders) -> None:

@@ -35,6 +35,11 @@ class Shelf:
         """How many stand ready."""
         return sum(map(len, self._ready.values()))
 
+    @property
+    def is_making(self) -> bool:
+        """Whether some will stand ready soon."""
+        return bool(self._coming)
+
     def take(self, shape: Shape) -> Held | None:
         """The one that has stood ready longest, for what waits in it has surely started. Not one that has just died."""
         shelf = self._ready.get(shape, [])
@@ -53,9 +58,10 @@ class Shelf:
 
     def stocking(self, wanted: Mapping[Shape, int], places_kept: int) -> Generator[None]:
         """Make what is wanted and not there, a few at a time; let go of what is there and no longer wanted."""
-        for shape, shelf in self._ready.items():
+        for shape, shelf in list(self._ready.items()):
             while len(shelf) > wanted.get(shape, 0):
                 self._let_go(shelf[0])
+                yield
         for shape, count in wanted.items():
             there = len(self._ready.get(shape, ())) + sum(held.slot.shape == shape for held in self._coming)
             for _ in range(count - there):

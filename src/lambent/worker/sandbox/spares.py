@@ -1,49 +1,75 @@
-"""How many sandboxes stand ready before anybody wants them: by how many were wanted of late. Pure."""
+"""How many sandboxes stand ready before anybody wants them: as many as were wanted at once of late. Pure."""
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 Kind = TypeVar("Kind")
 """What one sandbox can stand in for another of: their shape, or the template they are forked from."""
 
-_REMEMBERED_S = 5.0
-"""A burst is answered by what stands ready; what comes within this time after it finds as many again."""
-_FORGOTTEN_S = 600.0
-"""Nothing stands ready any more for functions that nobody has wanted a new sandbox for in so long."""
+_AT_ONCE_S = 2.0
+"""What comes within this time is one crowd."""
+_REMEMBERED_S = 600.0
+"""Who calls many functions at once will do so again; what nobody has wanted in so long does not stand ready."""
 _FEWEST = 2
 
 
 class Demand(Generic[Kind]):
     """The sandboxes taken of late, by kind. Times are seconds of one monotonic clock."""
 
-    def __init__(self, maximum: int) -> None:
+    def __init__(self, maximum: int, weigh: Callable[[Kind], int] = lambda kind: 1) -> None:
+        """At most `maximum` together; of a kind that weighs n, about an n-th of that."""
         self._maximum = maximum
-        self._taken: dict[Kind, deque[float]] = {}
+        self._weigh = weigh
+        self._crowds: dict[Kind, _Crowds] = {}
 
     def took(self, kind: Kind, *, now_s: float) -> None:
         """One was wanted, or will be soon."""
-        self._taken.setdefault(kind, deque(maxlen=max(1, self._maximum))).append(now_s)
+        self._crowds.setdefault(kind, _Crowds(self._maximum)).joined(now_s)
 
     def expect(self, kind: Kind, *, now_s: float) -> None:
         """Some may be wanted of a kind, of which some may stand ready already."""
-        if kind not in self._taken:
+        if kind not in self._crowds:
             self.took(kind, now_s=now_s)
 
     def forget(self, kind: Kind) -> None:
         """There will be no more of it."""
-        self._taken.pop(kind, None)
+        self._crowds.pop(kind, None)
 
     def wanted(self, *, now_s: float) -> dict[Kind, int]:
         """How many shall stand ready of each kind, the kind wanted last first; together `maximum` at most."""
         left = self._maximum
         wanted: dict[Kind, int] = {}
-        for kind, times in sorted(self._taken.items(), key=lambda item: -item[1][-1]):
-            if now_s - times[-1] >= _FORGOTTEN_S:
-                del self._taken[kind]
+        for kind, crowds in sorted(self._crowds.items(), key=lambda item: -item[1].last_s):
+            if now_s - crowds.last_s >= _REMEMBERED_S:
+                del self._crowds[kind]
                 continue
-            recent = sum(1 for time_s in times if now_s - time_s < _REMEMBERED_S)
-            wanted[kind] = min(left, max(_FEWEST, recent))
+            most = min(crowds.largest(now_s), self._maximum // self._weigh(kind))
+            wanted[kind] = min(left, max(_FEWEST, most))
             left -= wanted[kind]
         return wanted
+
+
+class _Crowds:
+    """The crowds that wanted one kind of late, as far as none that came later was as large."""
+
+    def __init__(self, maximum: int) -> None:
+        self._crowd: deque[float] = deque(maxlen=max(1, maximum))
+        self._largest: deque[tuple[float, int]] = deque()
+        self.last_s = 0.0
+
+    def joined(self, now_s: float) -> None:
+        self.last_s = now_s
+        self._crowd.append(now_s)
+        while now_s - self._crowd[0] >= _AT_ONCE_S:
+            self._crowd.popleft()
+        while self._largest and self._largest[-1][1] <= len(self._crowd):
+            self._largest.pop()
+        self._largest.append((now_s, len(self._crowd)))
+
+    def largest(self, now_s: float) -> int:
+        while now_s - self._largest[0][0] >= _REMEMBERED_S:
+            self._largest.popleft()
+        return self._largest[0][1]

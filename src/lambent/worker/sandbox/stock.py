@@ -85,11 +85,11 @@ class Stock:
         finally:
             self.give_back(slot)
 
-    def stocking(self, wanted: int, places_kept: int, is_quiet: Callable[[], bool]) -> Generator[None]:
-        """Have as many blanks as are wanted, while it is quiet and there are places that nobody may need."""
+    def stocking(self, wanted: int, places_kept: int, may_make: Callable[[], bool]) -> Generator[None]:
+        """Have as many blanks as are wanted, while they may be made and there are places that nobody may need."""
         while len(self._blanks) > wanted:
             yield from self.taking_back(self._blanks.popleft())
-        while len(self._blanks) < wanted and len(self._free) > places_kept and is_quiet():
+        while len(self._blanks) < wanted and len(self._free) > places_kept and may_make():
             try:
                 self._blanks.append((yield from self._making(_BLANK)))
             except (StepFailed, PlatformError) as exc:
