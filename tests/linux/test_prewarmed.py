@@ -22,6 +22,7 @@ from lambent.worker.sandbox.client import Sandboxes
 from lambent.worker.sandbox.plan import RUNTIME_API_ADDRESS, Prewarmed, ProcessPlan, SandboxPlan
 from lambent.worker.sandbox.sandbox import Sandbox
 from lambent.worker.sandbox.sandboxd_start import SandboxOptions
+from lambent.worker.sandbox.wire import Expect
 from lambent.worker.variables import startup_variables
 
 NODE = next((one for one in discover() if one.language == "nodejs"), None)
@@ -70,7 +71,7 @@ class Nest:
         )
 
     def expect(self) -> None:
-        self.sandboxes.expect(self.prewarmed, ephemeral_storage_mib=512, pids_maximum=1024)
+        self.sandboxes.expect(Expect(prewarmed=self.prewarmed, ephemeral_storage_mib=512, pids_maximum=1024))
 
     def variables(self, **more: str) -> dict[str, str]:
         return {

@@ -59,6 +59,19 @@ def test_the_largest_crowd_is_forgotten_before_a_smaller_one_that_came_later() -
     ]
 
 
+def test_one_stands_ready_for_each_first_call_that_is_expected() -> None:
+    expecting = demand(16, (HELLO, 0.0))
+    for number in range(10):
+        expecting.expect_one_more(HELLO, now_s=10.0 * number)
+
+    assert expecting.wanted(now_s=91.0) == {HELLO: 10}
+    for number in range(4):
+        expecting.took(HELLO, now_s=100.0 + 3.0 * number)
+    assert expecting.wanted(now_s=120.0) == {HELLO: 6}, "those that were called are no longer expected"
+    assert expecting.wanted(now_s=661.0) == {HELLO: 3}
+    assert expecting.wanted(now_s=709.0) == {}, "they were not called in ten minutes"
+
+
 def test_of_what_weighs_more_fewer_stand_ready_but_never_fewer_than_two() -> None:
     weighed: Demand[Shape] = Demand(16, lambda shape: 4 if shape == SDK else 16)
     for _ in range(10):
@@ -86,10 +99,14 @@ def test_without_spares_nothing_ever_stands_ready() -> None:
 
 @given(
     st.integers(0, 8),
-    st.lists(st.tuples(st.sampled_from([HELLO, SDK]), st.floats(0, 1000)), max_size=40),
+    st.lists(st.tuples(st.sampled_from([HELLO, SDK]), st.floats(0, 1000), st.booleans()), max_size=40),
     st.floats(0, 2000),
 )
-def test_there_are_never_more_than_the_maximum(maximum: int, taken: list[tuple[Shape, float]], now_s: float) -> None:
-    wanted = demand(maximum, *sorted(taken, key=lambda one: one[1])).wanted(now_s=now_s)
+def test_there_are_never_more_than_the_maximum(
+    maximum: int, events: list[tuple[Shape, float, bool]], now_s: float
+) -> None:
+    history = demand(maximum)
+    for shape, at_s, is_expected in sorted(events, key=lambda one: one[1]):
+        (history.expect_one_more if is_expected else history.took)(shape, now_s=at_s)
 
-    assert sum(wanted.values()) <= maximum
+    assert sum(history.wanted(now_s=now_s).values()) <= maximum

@@ -123,10 +123,14 @@ class EnvironmentMaker:
         self._aws_endpoint = aws_endpoint
 
     async def prepare(self, version: FunctionVersion) -> None:
-        """Unpack the version's code, and have the zygote started that its environments are forked from."""
+        """Unpack the version's code, and have ready what its first environment takes."""
+        interpreter = self.interpreter_of(version)
         async with AsyncExitStack() as stack:
             code_dir, layer_dirs = await self._code_of(version, stack)
-            await self._nursery.zygote_for(version, self.interpreter_of(version), code_dir, layer_dirs)
+            zygote = await self._nursery.zygote_for(version, interpreter, code_dir, layer_dirs)
+            if isinstance(interpreter, Interpreter):
+                prewarmed = choose_prewarmed(version, interpreter, self._runtime_dir(interpreter), code_dir, layer_dirs)
+                self._nursery.expect_first_call(version, zygote, prewarmed)
 
     def expect(self, version: FunctionVersion) -> None:
         """Have ready what the version's runtime takes."""

@@ -12,6 +12,8 @@ from lambent.worker.launch import exec_wrapper
 from lambent.worker.prewarm import plan_prewarmed
 from lambent.worker.runtimes import Interpreter, Missing
 from lambent.worker.sandbox.client import Sandboxes
+from lambent.worker.sandbox.plan import Prewarmed
+from lambent.worker.sandbox.wire import Expect
 from lambent.worker.zygotes import Contents, choose_zygote, examine, suitable_zygotes
 
 _REMEMBERED_MAXIMUM = 10_000
@@ -47,9 +49,30 @@ class Nursery:
         if interpreter.language == "python":
             self._want(interpreter.runtime)
         elif (prewarmed := plan_prewarmed(version, interpreter, runtime_dir)) is not None:
-            self._sandboxes.expect(
-                prewarmed, ephemeral_storage_mib=version.ephemeral_storage_mib, pids_maximum=PROCESSES
+            self._expect(version, prewarmed=prewarmed)
+
+    def expect_first_call(self, version: FunctionVersion, zygote: str | None, prewarmed: Prewarmed | None) -> None:
+        """Have ready what one environment of the version takes: whoever deploys it will call it."""
+        if zygote is not None or prewarmed is not None:
+            self._expect(version, zygote=zygote, prewarmed=prewarmed, one_more=True)
+
+    def _expect(
+        self,
+        version: FunctionVersion,
+        *,
+        zygote: str | None = None,
+        prewarmed: Prewarmed | None = None,
+        one_more: bool = False,
+    ) -> None:
+        self._sandboxes.expect(
+            Expect(
+                zygote=zygote,
+                prewarmed=prewarmed,
+                ephemeral_storage_mib=version.ephemeral_storage_mib,
+                pids_maximum=PROCESSES,
+                one_more=one_more,
             )
+        )
 
     def _want(self, name: str) -> None:
         if name not in self._wanted:

@@ -17,7 +17,7 @@ from typing import Self
 
 from lambent.model.errors import PlatformError
 from lambent.worker.sandbox import wire
-from lambent.worker.sandbox.plan import Level, Prewarmed, SandboxPlan
+from lambent.worker.sandbox.plan import Level, SandboxPlan
 from lambent.worker.sandbox.sandbox import Sandbox, failure
 from lambent.worker.sandbox.sandboxd_start import SandboxOptions, levels_to_try, start
 
@@ -114,11 +114,9 @@ class Sandboxes:
         """Have one of the zygotes of the options start, if it does not run; it is ready once it is in `zygotes`."""
         self.send(wire.StartZygote(name=name))
 
-    def expect(self, prewarmed: Prewarmed, *, ephemeral_storage_mib: int, pids_maximum: int) -> None:
-        """Have sandboxes stand ready with an interpreter in them, for functions that may soon be invoked."""
-        self.send(
-            wire.Expect(prewarmed=prewarmed, ephemeral_storage_mib=ephemeral_storage_mib, pids_maximum=pids_maximum)
-        )
+    def expect(self, expected: wire.Expect) -> None:
+        """Have sandboxes stand ready for functions that may soon be invoked."""
+        self.send(expected)
 
     async def close(self) -> None:
         """Destroy all sandboxes and end sandboxd."""

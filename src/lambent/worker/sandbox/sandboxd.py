@@ -191,13 +191,17 @@ class Sandboxd:
             case wire.StartZygote(name=name):
                 self._births.start_zygote(name)
             case wire.Expect():
-                shape = Shape(None, request.ephemeral_storage_mib, request.pids_maximum, request.prewarmed)
-                self._demand.expect(shape, now_s=time.monotonic())
-                self._restock()
+                self._expect(request)
             case _ if request.sandbox_id in self._restores:
                 self._restores.obey(request)
             case _:
                 self._wanted.obey(request, descriptors)
+
+    def _expect(self, expected: wire.Expect) -> None:
+        shape = Shape(expected.zygote, expected.ephemeral_storage_mib, expected.pids_maximum, expected.prewarmed)
+        expect = self._demand.expect_one_more if expected.one_more else self._demand.expect
+        expect(shape, now_s=time.monotonic())
+        self._restock()
 
     def _create(self, plan: SandboxPlan) -> None:
         try:

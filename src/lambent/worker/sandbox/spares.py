@@ -1,4 +1,5 @@
-"""How many sandboxes stand ready before anybody wants them: as many as were wanted at once of late. Pure."""
+"""How many sandboxes stand ready before anybody wants them: as many as were wanted at once of late, and for those whose
+first call is expected. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +13,8 @@ Kind = TypeVar("Kind")
 _AT_ONCE_S = 2.0
 """What comes within this time is one crowd."""
 _REMEMBERED_S = 600.0
-"""Who calls many functions at once will do so again; what nobody has wanted in so long does not stand ready."""
+"""Who calls many functions at once will do so again, and who deploys one will call it. What nobody has wanted in so
+long does not stand ready."""
 _FEWEST = 2
 
 
@@ -23,45 +25,55 @@ class Demand(Generic[Kind]):
         """At most `maximum` together; of a kind that weighs n, about an n-th of that."""
         self._maximum = maximum
         self._weigh = weigh
-        self._crowds: dict[Kind, _Crowds] = {}
+        self._history: dict[Kind, _History] = {}
 
     def took(self, kind: Kind, *, now_s: float) -> None:
-        """One was wanted, or will be soon."""
-        self._crowds.setdefault(kind, _Crowds(self._maximum)).joined(now_s)
+        """One was wanted."""
+        self._of(kind).took(now_s)
 
     def expect(self, kind: Kind, *, now_s: float) -> None:
         """Some may be wanted of a kind, of which some may stand ready already."""
-        if kind not in self._crowds:
+        if kind not in self._history:
             self.took(kind, now_s=now_s)
+
+    def expect_one_more(self, kind: Kind, *, now_s: float) -> None:
+        """One will be wanted, beside all others that are expected."""
+        self._of(kind).expect(now_s)
 
     def forget(self, kind: Kind) -> None:
         """There will be no more of it."""
-        self._crowds.pop(kind, None)
+        self._history.pop(kind, None)
 
     def wanted(self, *, now_s: float) -> dict[Kind, int]:
         """How many shall stand ready of each kind, the kind wanted last first; together `maximum` at most."""
         left = self._maximum
         wanted: dict[Kind, int] = {}
-        for kind, crowds in sorted(self._crowds.items(), key=lambda item: -item[1].last_s):
-            if now_s - crowds.last_s >= _REMEMBERED_S:
-                del self._crowds[kind]
+        for kind, history in sorted(self._history.items(), key=lambda item: -item[1].last_s):
+            if now_s - history.last_s >= _REMEMBERED_S:
+                del self._history[kind]
                 continue
-            most = min(crowds.largest(now_s), self._maximum // self._weigh(kind))
+            most = min(history.most(now_s), self._maximum // self._weigh(kind))
             wanted[kind] = min(left, max(_FEWEST, most))
             left -= wanted[kind]
         return wanted
 
+    def _of(self, kind: Kind) -> _History:
+        return self._history.setdefault(kind, _History(self._maximum))
 
-class _Crowds:
-    """The crowds that wanted one kind of late, as far as none that came later was as large."""
+
+class _History:
+    """Of one kind: the crowds that wanted it, as far as none that came later was as large, and what is expected."""
 
     def __init__(self, maximum: int) -> None:
         self._crowd: deque[float] = deque(maxlen=max(1, maximum))
         self._largest: deque[tuple[float, int]] = deque()
+        self._expected: deque[float] = deque(maxlen=max(1, maximum))
         self.last_s = 0.0
 
-    def joined(self, now_s: float) -> None:
+    def took(self, now_s: float) -> None:
         self.last_s = now_s
+        if self._expected:
+            self._expected.popleft()
         self._crowd.append(now_s)
         while now_s - self._crowd[0] >= _AT_ONCE_S:
             self._crowd.popleft()
@@ -69,7 +81,14 @@ class _Crowds:
             self._largest.pop()
         self._largest.append((now_s, len(self._crowd)))
 
-    def largest(self, now_s: float) -> int:
-        while now_s - self._largest[0][0] >= _REMEMBERED_S:
+    def expect(self, now_s: float) -> None:
+        self.last_s = now_s
+        self._expected.append(now_s)
+
+    def most(self, now_s: float) -> int:
+        """As many as the largest crowd, or as are expected."""
+        while self._largest and now_s - self._largest[0][0] >= _REMEMBERED_S:
             self._largest.popleft()
-        return self._largest[0][1]
+        while self._expected and now_s - self._expected[0] >= _REMEMBERED_S:
+            self._expected.popleft()
+        return max(self._largest[0][1] if self._largest else 0, len(self._expected))

@@ -69,9 +69,12 @@ class StartZygote(Message, frozen=True, kw_only=True):
 class Expect(Message, frozen=True, kw_only=True):
     """Functions may soon want sandboxes like these; not answered."""
 
-    prewarmed: Prewarmed
+    zygote: str | None = None
+    prewarmed: Prewarmed | None = None
     ephemeral_storage_mib: int
     pids_maximum: int
+    one_more: bool = False
+    """Than were expected so far: another function will be called for the first time."""
 
 
 class Spawn(Message, frozen=True, kw_only=True):
