@@ -35,6 +35,7 @@ from lambent.frontend.gateway import Authenticator, Gateway
 from lambent.frontend.ids import new_request_id
 from lambent.frontend.invoke_api import InvokeApi
 from lambent.frontend.local_api import LocalApi
+from lambent.heap import keep_trimmed
 from lambent.http.server import Limits, Server
 from lambent.iam import root_key, sigv4
 from lambent.iam.authenticator import EnforcingAuthenticator, Key, OpenAuthenticator
@@ -143,6 +144,8 @@ class Host:
                 is_adaptive=options.keep_alive is KeepAlive.ADAPTIVE,
             )
         )
+        giving_back = asyncio.create_task(keep_trimmed(lambda: _is_quiet(manager)), name="memory given back")
+        stack.callback(giving_back.cancel)
         urls = UrlDirectory(store)
         resolver = await self._resolver(store, manager, worker, stack)
         stack.callback(store.watch("function/", urls.forget))
@@ -335,6 +338,12 @@ async def _begin(store: Store, resolver: Resolver, urls: UrlDirectory, control: 
         by_runtime[record.latest.runtime] = record.latest
     for version in by_runtime.values():  # one stands for thousands alike
         worker.expect(version)
+
+
+def _is_quiet(manager: LocalManager) -> bool:
+    """Whether nobody would have to wait for a few milliseconds of the event loop's."""
+    now = manager.statistics()
+    return not (now.busy or now.starting or now.waiting)
 
 
 def _operators_signature() -> Signer | None:

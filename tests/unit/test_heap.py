@@ -1,37 +1,73 @@
-"""What was freed among what is still used is filled up, in an interpreter that a test may use up."""
+"""When memory that is no longer used is given back, and that it is."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 
-import pytest
+from lambent.heap import Trimmer
 
-_PROGRAM = """
+MIB = 2**20
+
+FREES_WHAT_THE_C_LIBRARY_KEEPS = """
 import ctypes
-from lambent.worker.sandbox.heap import fill_holes
-
-allocate, free = ctypes.pythonapi.{allocate}, ctypes.pythonapi.{free}
-allocate.argtypes, allocate.restype = (ctypes.c_size_t,), ctypes.c_void_p
-free.argtypes, free.restype = (ctypes.c_void_p,), None
-held = [allocate({size_bytes}) for _ in range(40_000 // {size_bytes})]
-for block in held[::5]:
-    free(block)
-
-fill_holes()
-
-blocks = [allocate({size_bytes}) for _ in range(4)]
-print([later - earlier for earlier, later in zip(blocks, blocks[1:])], set(blocks) & set(held))
+from lambent.heap import malloc_trim, resident_bytes
+c = ctypes.CDLL(None)
+c.malloc.restype, c.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+blocks = [c.malloc(100_000) for _ in range(500)]
+for block in blocks:
+    ctypes.memset(ctypes.c_void_p(block), 1, 100_000)
+for block in blocks[:-1]:  # the last one lies above them
+    c.free(block)
+held = resident_bytes()
+malloc_trim()()
+print(held - resident_bytes())
 """
 
 
-@pytest.mark.parametrize(
-    ("allocate", "free", "size_bytes", "apart_bytes"),
-    [("PyMem_Malloc", "PyMem_Free", 208, 208), ("PyMem_RawMalloc", "PyMem_RawFree", 1000, 1008)],
-)
-def test_what_is_asked_for_lies_in_a_row(allocate: str, free: str, size_bytes: int, apart_bytes: int) -> None:
-    program = _PROGRAM.format(allocate=allocate, free=free, size_bytes=size_bytes)
+class Process:
+    """Holds what it is told to, and counts how often it was trimmed."""
 
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    def __init__(self, held_mib: int) -> None:
+        self.held_mib, self.trims, self.free_mib = held_mib, 0, 0
+        self.trimmer = Trimmer(self._trim, lambda: self.held_mib * MIB)
 
-    assert done.stdout.strip() == f"{[apart_bytes] * 3} set()"
+    def _trim(self) -> None:
+        self.trims += 1
+        self.held_mib -= self.free_mib
+        self.free_mib = 0
+
+    def look(self, held_mib: int, *, free_mib: int = 0, is_quiet: bool = True) -> int:
+        self.held_mib, self.free_mib = held_mib, free_mib
+        self.trimmer.look(is_quiet=is_quiet)
+        return self.trims
+
+
+def test_what_has_grown_is_trimmed_in_a_quiet_time() -> None:
+    process = Process(50)
+
+    assert process.look(70, free_mib=15, is_quiet=False) == 0
+    assert process.look(70, free_mib=15) == 1
+    assert process.held_mib == 55
+
+
+def test_what_could_not_be_given_back_is_not_tried_again() -> None:
+    process = Process(50)
+    process.look(70)
+
+    assert [process.look(held_mib) for held_mib in (70, 72, 73, 74)] == [1, 1, 1, 2]
+
+
+def test_what_shrinks_by_itself_may_grow_again_from_there() -> None:
+    process = Process(50)
+    process.look(40)
+
+    assert [process.look(43), process.look(45)] == [0, 1]
+
+
+def test_the_host_has_back_what_the_c_library_kept() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", FREES_WHAT_THE_C_LIBRARY_KEEPS], capture_output=True, text=True, check=True
+    )
+
+    assert int(ran.stdout) > 20 * MIB
