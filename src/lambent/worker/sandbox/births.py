@@ -213,5 +213,5 @@ def _fork_in_the_open(setup: Setup) -> int:
     pid = os.fork()
     if pid == 0:
         init.set_resource_limits(RESOURCE_LIMITS)
-        init.run(setup, None)
+        init.run(setup)
     return pid

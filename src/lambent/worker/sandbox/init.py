@@ -18,9 +18,10 @@ import signal
 from collections import deque
 from contextlib import suppress
 
-from lambent.worker.sandbox import inner_wire, kernel, process_tree, userns
+from lambent.worker.sandbox import closing, inner_wire, kernel, process_tree, userns
+from lambent.worker.sandbox.closing import Closing
 from lambent.worker.sandbox.inner_wire import Ground, Process, Setup, Walls
-from lambent.worker.sandbox.walls import StepFailed, mount_inside, step
+from lambent.worker.sandbox.walls import StepFailed, step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,21 +49,16 @@ class Forked(BaseException):
         """Nobody waits for it yet."""
 
 
-def run(setup: Setup, ground: Ground | None, told: int | None = None) -> Forked:
+def run(
+    setup: Setup, last_calls: Closing | None = None, ground: Ground | None = None, told: int | None = None
+) -> Forked:
     """The whole life of PID 1, in a fresh child of a zygote, inside its walls; or of sandboxd, where there are none.
 
     With `told`, an end of a pipe, it forks a child that is to become what it is told there. Returns only in that.
     """
     control = inner_wire.attach(setup.control)
     try:
-        _take_signals()
-        _join_cgroups(setup.cgroup_procs)
-        if setup.walls is None or ground is None:
-            score = _set_apart(setup)
-        else:
-            score = _close_the_walls(setup, setup.walls, ground, told)
-        supervisor = Supervisor(setup, control, score, can_conceive=told is not None)
-        control.send(inner_wire.BOOTED)
+        supervisor = _begin(setup, control, last_calls, ground, can_conceive=told is not None)
         if told is not None and (forked := supervisor.conceive(told)) is not None:
             return forked
         supervisor.serve()
@@ -76,6 +72,40 @@ def run(setup: Setup, ground: Ground | None, told: int | None = None) -> Forked:
     os._exit(1)
 
 
+def _begin(
+    setup: Setup, control: _socket.socket, last_calls: Closing | None, ground: Ground | None, *, can_conceive: bool
+) -> Supervisor:
+    _take_signals()
+    if setup.walls is None or ground is None or last_calls is None:
+        score = _set_apart(setup)
+    else:
+        score = _close_the_walls(last_calls, setup.walls, ground)
+    supervisor = Supervisor(setup, control, score, can_conceive=can_conceive)
+    control.send(inner_wire.BOOTED)
+    return supervisor
+
+
+def rehearse(ground: Ground) -> None:
+    """A life without walls, in which nothing happens: then the children of this interpreter find nothing new in theirs.
+
+    Signals that this process ignores, it will ignore afterwards.
+    """
+    ignored = [signum for signum in HANDLED if _signal.getsignal(signum) == _signal.SIG_IGN]
+    ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+    theirs.shutdown(_socket.SHUT_WR)
+    walls = Walls(uid=0, hostname="", mounts=(), in_user_namespace=False, pids_maximum=0)
+    setup = Setup(walls, ours.detach(), 1, -1, (), is_held_back=False)
+    control = inner_wire.attach(setup.control)
+    supervisor = _begin(setup, control, Closing((), ()), ground, can_conceive=False)
+    supervisor.serve()
+    supervisor.close()
+    control.close()
+    theirs.close()
+    _take_signals()
+    for signum in ignored:
+        _signal.signal(signum, _signal.SIG_IGN)
+
+
 def _take_signals() -> None:
     """No Python handler may stay: a function could make PID 1 run it by sending the signal.
 
@@ -86,14 +116,11 @@ def _take_signals() -> None:
         _signal.signal(signum, _signal.SIG_DFL)
 
 
-def _join_cgroups(cgroup_procs: Sequence[int]) -> None:
-    with step("join cgroups"):
-        for procs in cgroup_procs:
-            os.write(procs, b"0")
-
-
 def _set_apart(setup: Setup) -> Score:
     """What there is without isolation."""
+    with step("join cgroups"):
+        for procs in setup.cgroup_procs:
+            os.write(procs, b"0")
     kernel.become_subreaper()
     close_all_but(setup.control, setup.output)
     score = Score()
@@ -101,16 +128,22 @@ def _set_apart(setup: Setup) -> Score:
     return score
 
 
-def _close_the_walls(setup: Setup, walls: Walls, ground: Ground, told: int | None) -> Score:
-    """What only a process inside can do, and then what it can never undo."""
-    with step("make a cgroup namespace"):
-        kernel.unshare(kernel.CLONE_NEWCGROUP)
-    mount_inside(walls.mounts)
-    os.chdir("/")
-    close_all_but(setup.control, setup.output, *([] if told is None else [told]))
+def _close_the_walls(last_calls: Closing, walls: Walls, ground: Ground) -> Score:
+    """What only a process inside can do, and then what it can never undo. What could be forgone earlier has been."""
+    closing.make(last_calls.inside)
     score = Score()
-    _drop_privileges(walls, ground)
+    if walls.in_user_namespace:
+        with step("drop privileges"):
+            _become_root_within(walls, ground)
+    closing.make(last_calls.for_good)
     return score
+
+
+def _become_root_within(walls: Walls, ground: Ground) -> None:
+    kernel.unshare(kernel.CLONE_NEWUSER)  # which gives everything back, within it
+    userns.map_identity(inside=walls.uid, outside_uid=0, outside_gid=0)
+    _limit("RLIMIT_NPROC", walls.pids_maximum, walls.pids_maximum)  # counted within that namespace alone
+    forgo(ground)
 
 
 def set_resource_limits(limits: Mapping[str, Sequence[int]]) -> None:
@@ -125,24 +158,6 @@ def forgo(ground: Ground) -> None:
     kernel.leave_keyring()
     kernel.drop_capability_bounds(ground.last_capability)
     kernel.forbid_new_privileges()
-
-
-def _drop_privileges(walls: Walls, ground: Ground) -> None:
-    """In this order: each step needs what a later one takes away. What can be forgone before a fork has been."""
-    with step("drop privileges"):
-        if walls.in_user_namespace:
-            kernel.unshare(kernel.CLONE_NEWUSER)  # which gives everything back, within it
-            userns.map_identity(inside=walls.uid, outside_uid=0, outside_gid=0)
-            _limit("RLIMIT_NPROC", walls.pids_maximum, walls.pids_maximum)  # counted within that namespace alone
-            forgo(ground)
-        else:
-            os.setgroups([])
-            os.setresgid(walls.uid, walls.uid, walls.uid)
-            os.setresuid(walls.uid, walls.uid, walls.uid)
-        kernel.drop_capabilities()
-        kernel.hide_from_own_uid()
-        kernel.die_with_parent(signal.SIGKILL)
-        kernel.install_seccomp(ground.seccomp_program)
 
 
 def _limit(name: str, soft: int, hard: int) -> None:
@@ -164,15 +179,19 @@ class Score:
 
     def __init__(self) -> None:
         self._descriptor = -1
-        with suppress(OSError):
+        try:
             self._descriptor = os.open("/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
+        except OSError:
+            pass
 
     def set(self, score: bytes) -> None:
-        with suppress(OSError):
+        try:
             os.write(self._descriptor, score)
+        except OSError:
+            pass
 
     def close(self) -> None:
-        with suppress(OSError):
+        if self._descriptor >= 0:
             os.close(self._descriptor)
 
 
@@ -185,12 +204,8 @@ def prefer_to_die(score: bytes) -> None:
 
 def close_all_but(*keep: int) -> None:
     """Other sandboxes' descriptors came along with the fork."""
-    low = 3
-    for descriptor in sorted(keep):
-        if low < descriptor:
-            kernel.close_range(low, descriptor - 1)
-        low = descriptor + 1
-    kernel.close_range(low)
+    for first, last in closing.between(keep):
+        kernel.close_range(first, last)
 
 
 class Supervisor:
@@ -210,8 +225,8 @@ class Supervisor:
         self._names: dict[int, str] = {}
         self._strangers: deque[tuple[int, int]] = deque(maxlen=_STRANGERS_KEPT)
         """Of late: orphans and their ends."""
-        self._child_ended, wakeup = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        _signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
+        self._child_ended, self._wakeup = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        _signal.set_wakeup_fd(self._wakeup, warn_on_full_buffer=False)
         _signal.signal(_signal.SIGCHLD, _take_note)
         self._poll = select.poll()
         self._poll.register(self._control, select.POLLIN)
@@ -241,6 +256,13 @@ class Supervisor:
                 if not self._is_pid_1:
                     process_tree.kill(os.getpid())
                 return
+
+    def close(self) -> None:
+        """Of what it has opened. PID 1 need not: it ends."""
+        _signal.set_wakeup_fd(-1)
+        self._score.close()
+        os.close(self._child_ended)
+        os.close(self._wakeup)
 
     def _obey(self) -> bool:
         packet, descriptors = inner_wire.receive(self._control)

@@ -11,7 +11,6 @@ import fcntl
 import os
 import signal
 import struct
-from functools import lru_cache
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,8 +28,6 @@ CLONE_NEWNET = 0x4000_0000
 MS_REC = 0x4000
 MS_PRIVATE = 1 << 18
 _MS_BIND = 0x1000
-_MS_PROC = 0x2 | 0x4 | 0x8
-"""Nosuid, nodev, noexec."""
 
 MOUNT_ATTR_RDONLY = 0x01
 MOUNT_ATTR_NOSUID = 0x02
@@ -50,22 +47,19 @@ _FSCONFIG_SET_STRING = 1
 _FSCONFIG_CMD_CREATE = 6
 _MNT_DETACH = 2
 
-_PR_SET_PDEATHSIG = 1
-_PR_SET_DUMPABLE = 4
-_PR_SET_NAME = 15
-_PR_SET_SECCOMP = 22
+PR_SET_PDEATHSIG = 1
+PR_SET_DUMPABLE = 4
+PR_SET_NAME = 15
 PR_CAPBSET_DROP = 24
 PR_SET_SECUREBITS = 28
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
 _PR_CAP_AMBIENT = 47
 _PR_CAP_AMBIENT_CLEAR_ALL = 4
-_SECCOMP_MODE_FILTER = 2
 SECUREBITS_ALL_LOCKED = 0xEF
 """No privilege by uid 0, no keeping of capabilities, no ambient ones; each bit with its lock."""
 
 CAPABILITY_VERSION_3 = 0x2008_0522
-_CAPABILITY_HEADER, _NO_CAPABILITIES = struct.pack("=Ii", CAPABILITY_VERSION_3, 0), bytes(24)
 
 _LOOP_CTL_GET_FREE = 0x4C82
 _LOOP_CONFIGURE = 0x4C0A
@@ -73,22 +67,27 @@ _LOOP_FLAG_AUTOCLEAR = 4
 _LOOP_BLOCK_BYTES = 4_096
 """Of the file systems on them: with another, mounting one would write out and read again what is in memory already."""
 
+LAST_DESCRIPTOR = 0xFFFF_FFFF
+
 # These are numbered alike on every architecture, having come after that was agreed on.
 _NR_OPEN_TREE, _NR_MOVE_MOUNT, _NR_FSOPEN, _NR_FSCONFIG, _NR_FSMOUNT = 428, 429, 430, 431, 432
-_NR_CLOSE_RANGE, _NR_MOUNT_SETATTR = 436, 442
+NR_CLOSE_RANGE, _NR_MOUNT_SETATTR = 436, 442
 _NR_CLONE = {"x86_64": 56, "aarch64": 220}
 _NR_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
-_NR_CAPSET = {"x86_64": 126, "aarch64": 91}
 _NR_KEYCTL = {"x86_64": 250, "aarch64": 219}
 _MACHINE = os.uname().machine
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
 _libc_with_gil = ctypes.PyDLL(None, use_errno=True)
-_libc_with_gil.syscall.restype = ctypes.c_long
+_clone = _libc_with_gil.syscall
+_clone.restype = ctypes.c_long
 _mount, _prctl_of_libc, _setns, _syscall_of_libc, _unshare = (
     *(_libc.mount, _libc.prctl, _libc.setns, _libc.syscall, _libc.unshare),  # looked for now, not after each fork
 )
+_prctl_of_libc.argtypes = (ctypes.c_int, *4 * (ctypes.c_ulong,))
+_prctl_with_text = _libc["prctl"]
+_SIBLING = tuple(map(ctypes.c_long, (_NR_CLONE[_MACHINE], CLONE_PARENT | signal.SIGCHLD, 0, 0, 0, 0)))
 
 
 def unshare(flags: int) -> None:
@@ -107,8 +106,7 @@ def fork_sibling() -> int:
     It dies with that parent, not with us. libc does not know of this fork, so the child may run Python in its one
     thread, and fork in the ordinary way, but start no thread.
     """
-    arguments = [ctypes.c_long(value) for value in (_NR_CLONE[_MACHINE], CLONE_PARENT | signal.SIGCHLD, 0, 0, 0, 0)]
-    return _check("clone", int(_libc_with_gil.syscall(*arguments)))
+    return _check("clone", int(_clone(*_SIBLING)))
 
 
 def make_mounts_private() -> None:
@@ -124,11 +122,6 @@ def detach(path: str) -> None:
 def pivot_root(new_root: str, put_old: str) -> None:
     """Change what `/` is: unlike chroot, there is no way back to a root that has been unmounted."""
     _check("pivot_root", _syscall(_NR_PIVOT_ROOT[_MACHINE], os.fsencode(new_root), os.fsencode(put_old)), new_root)
-
-
-def mount_proc(target: str, options: str) -> None:
-    """A /proc of the caller's own PID namespace."""
-    _check("mount", _mount(b"proc", target.encode(), b"proc", _MS_PROC, options.encode()), target)
 
 
 def bind(source: str, target: str) -> None:
@@ -199,9 +192,9 @@ def attach_loop(image_fd: int) -> int:
         os.close(control)
 
 
-def close_range(first: int, last: int = 0xFFFF_FFFF) -> None:
+def close_range(first: int, last: int = LAST_DESCRIPTOR) -> None:
     """Close every descriptor from `first` to `last`, in one call: before Python 3.10 `os.closerange` makes millions."""
-    _check("close_range", int(_syscall_of_libc(ctypes.c_long(_NR_CLOSE_RANGE), first, ctypes.c_uint(last), 0)))
+    _check("close_range", int(_syscall_of_libc(ctypes.c_long(NR_CLOSE_RANGE), first, ctypes.c_uint(last), 0)))
 
 
 def leave_keyring() -> None:
@@ -211,22 +204,17 @@ def leave_keyring() -> None:
 
 def die_with_parent(signum: int) -> None:
     """Ask to be killed when the parent ends. Must come after the last change of uid, which cancels it."""
-    _prctl(_PR_SET_PDEATHSIG, signum)
-
-
-def hide_from_own_uid() -> None:
-    """Make the process not dumpable: others of the same uid can then neither trace it nor look into its /proc."""
-    _prctl(_PR_SET_DUMPABLE, 0)
+    _prctl(PR_SET_PDEATHSIG, signum)
 
 
 def show_to_own_uid() -> None:
-    """Undo `hide_from_own_uid`, as running a program would: what is in its /proc then is its own again."""
-    _prctl(_PR_SET_DUMPABLE, 1)
+    """Make the process dumpable, as running a program would: what is in its /proc then is its own."""
+    _prctl(PR_SET_DUMPABLE, 1)
 
 
 def set_name(name: str) -> None:
     """What `ps` calls the process; 15 bytes at most."""
-    _prctl(_PR_SET_NAME, name.encode())
+    _check("prctl", _prctl_with_text(PR_SET_NAME, name.encode(), 0, 0, 0), name)
 
 
 def become_subreaper() -> None:
@@ -247,37 +235,19 @@ def drop_capability_bounds(last: int) -> None:
     _prctl(PR_SET_SECUREBITS, SECUREBITS_ALL_LOCKED)
 
 
-def drop_capabilities() -> None:
-    """Give up every capability held now."""
-    _check("capset", _syscall(_NR_CAPSET[_MACHINE], _CAPABILITY_HEADER, _NO_CAPABILITIES))
-
-
-class _Program(ctypes.Structure):
-    _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
-
-
-@lru_cache(maxsize=1)
-def seccomp_filter(program: bytes) -> ctypes.Structure:
-    """A filter as the kernel takes it; asked for before a fork, it need not be made after it."""
-    return _Program(len(program) // 8, program)
-
-
-def install_seccomp(program: bytes) -> None:
-    """Filter the system calls of this process and all its children from here on."""
-    _prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.byref(seccomp_filter(program)))
-
-
-def _prctl(option: int, *arguments: object) -> None:
-    padded = [ctypes.c_ulong(value) if isinstance(value, int) else value for value in (*arguments, 0, 0, 0, 0)[:4]]
-    _check(f"prctl({option})", _prctl_of_libc(option, *padded))
+def _prctl(option: int, first: int = 0, second: int = 0) -> None:
+    _check("prctl", _prctl_of_libc(option, first, second, 0, 0), option)
 
 
 def _syscall(number: int, *arguments: int | bytes | None) -> int:
-    typed = [ctypes.c_long(value) if isinstance(value, int) else value for value in arguments]
-    return int(_syscall_of_libc(ctypes.c_long(number), *typed))
+    return int(_syscall_of_libc(ctypes.c_long(number), *map(_word, arguments)))
 
 
-def _check(call: str, result: int, subject: str = "") -> int:
+def _word(argument: int | bytes | None) -> ctypes.c_long | bytes | None:
+    return ctypes.c_long(argument) if isinstance(argument, int) else argument
+
+
+def _check(call: str, result: int, subject: str | int = "") -> int:
     if result < 0:
         number = ctypes.get_errno()
         raise OSError(number, f"{call}: {os.strerror(number)}", subject or None)

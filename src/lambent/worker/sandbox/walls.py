@@ -149,13 +149,3 @@ def _merged_tree(paths: Sequence[str]) -> int:
 def open_proc() -> int:
     """A /proc of the caller's own PID namespace, detached."""
     return kernel.new_filesystem("proc", (("hidepid", "2"),), _PROC_ATTRIBUTES)
-
-
-def mount_inside(mounts: Sequence[Mount]) -> None:
-    """Mount what a process of the sandbox must mount itself, since only there is its /proc."""
-    with step("mount /proc"):
-        for kind, target, sources in mounts:
-            if kind == "proc":
-                kernel.mount_proc(target, "hidepid=2")
-            elif kind == "mask":
-                kernel.bind(sources[0], target)

@@ -21,10 +21,10 @@ from _socket import socket
 from base64 import b64decode
 from typing import Callable, Dict, NamedTuple  # noqa: UP035 - for Python 3.8
 
-from lambent.worker.sandbox import init, inner_wire, kernel
+from lambent.worker.sandbox import closing, init, inner_wire, kernel
 from lambent.worker.sandbox.heap import fill_holes
 from lambent.worker.sandbox.inner_wire import Ground, Process
-from lambent.worker.sandbox.walls import Builder, StepFailed, step
+from lambent.worker.sandbox.walls import Builder, StepFailed
 
 BIND_AT_ONCE = "LD_BIND_NOW"
 """A variable that has the loader find every function at the start: else each child would, and copy pages to note it."""
@@ -90,6 +90,7 @@ def _become_zygote(path: list[str]) -> _Zygote:
     del sys.modules[orders["rehearsal"]]
     for _ in range(_UNTIL_SETTLED):
         _rehearse(rehearse, started_with)
+        init.rehearse(ground)
     _forget_ourselves()
     modules = sorted({name.partition(".")[0] for name in sys.modules})
     init.set_resource_limits(orders["resource_limits"])
@@ -121,7 +122,6 @@ def stand_ready(ground: Ground, own_namespaces: int) -> Builder:
     init.forgo(ground)
     # Who wakes waits for who runs: else each event takes the processor from the server or from another function.
     os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
-    kernel.seccomp_filter(ground.seccomp_program)
     return builder
 
 
@@ -136,12 +136,11 @@ def bear(control: socket, ground: Ground, builder: Builder, *, is_client: bool) 
         descriptors.extend(end for end in (told, tell) if end is not None)
         try:
             assert setup.walls is not None
+            keep = [setup.control, setup.output, *([] if told is None else [told])]
+            last_calls = closing.get_ready(setup, setup.walls, ground, keep=keep)
             mount_namespace = builder.enter(setup.walls, setup.network_namespace)
-            with step("fork"):
-                pid = kernel.fork_sibling()
-            if pid == 0:
-                kernel.set_name("init")
-                return init.run(setup, ground, told)
+            if (pid := _fork()) == 0:
+                return init.run(setup, last_calls, ground, told)
         except StepFailed as failure:
             builder.home()
             inner_wire.send(control, "NotForked", step=failure.step, error=str(failure.error))
@@ -151,6 +150,13 @@ def bear(control: socket, ground: Ground, builder: Builder, *, is_client: bool) 
             inner_wire.send(control, "Forked", [mount_namespace] if tell is None else [mount_namespace, tell], pid=pid)
         for descriptor in descriptors:
             os.close(descriptor)
+
+
+def _fork() -> int:
+    try:
+        return kernel.fork_sibling()
+    except OSError as exc:
+        raise StepFailed("fork", exc) from exc
 
 
 def _become_runtime(forked: init.Forked, name: str) -> None:

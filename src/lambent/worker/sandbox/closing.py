@@ -1,0 +1,126 @@
+"""What only PID 1 itself can do to close its walls, got ready before it is forked.
+
+It is a row of calls of libc by then: a process fresh from a fork copies each page that it touches, and these touch few.
+Zygotes use this, so it keeps to Python 3.8.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import struct
+from functools import lru_cache
+from typing import Any, Callable, Iterator, NamedTuple, Sequence, Tuple  # noqa: UP035 - for Python 3.8
+
+from lambent.worker.sandbox import kernel
+from lambent.worker.sandbox.inner_wire import Ground, Mount, Setup, Walls
+from lambent.worker.sandbox.walls import MADE_INSIDE, StepFailed
+
+_MS_BIND = 0x1000
+_MS_PROC = 0x2 | 0x4 | 0x8
+"""Nosuid, nodev, noexec."""
+_PR_SET_SECCOMP = 22
+_SECCOMP_MODE_FILTER = 2
+_NR_CAPSET = {"x86_64": 126, "aarch64": 91}[os.uname().machine]
+_CAPABILITY_HEADER, _NO_CAPABILITIES = struct.pack("=Ii", kernel.CAPABILITY_VERSION_3, 0), bytes(24)
+
+_libc = ctypes.PyDLL(None, use_errno=True)
+_chdir, _mount, _prctl, _setgroups, _setresgid, _setresuid, _syscall, _unshare, _write = (
+    *(_libc.chdir, _libc.mount, _libc.prctl, _libc.setgroups, _libc.setresgid, _libc.setresuid),
+    *(_libc.syscall, _libc.unshare, _libc.write),
+)
+_NONE = ctypes.c_ulong(0)
+
+
+class Call(NamedTuple):
+    """One that waits to be made."""
+
+    step: str
+    function: Callable[..., int]
+    arguments: Tuple[Any, ...]  # noqa: UP006
+    """As libc takes them. Any: whatever ctypes knows."""
+
+
+class Closing(NamedTuple):
+    """All of it, in order."""
+
+    inside: Sequence[Call]
+    """Whoever has made these may still open what is root's."""
+    for_good: Sequence[Call]
+    """What can never be undone."""
+
+
+def get_ready(setup: Setup, walls: Walls, ground: Ground, *, keep: Sequence[int]) -> Closing:
+    """For one PID 1, which keeps some descriptors and no others: those of other sandboxes come along with the fork."""
+    inside = [Call("be named", _prctl, (kernel.PR_SET_NAME, b"init", _NONE, _NONE, _NONE))]
+    inside.extend(Call("join cgroups", _write, (procs, b"0", 1)) for procs in setup.cgroup_procs)
+    inside.append(Call("make a cgroup namespace", _unshare, (kernel.CLONE_NEWCGROUP,)))
+    inside.extend(_mount_inside(mount) for mount in walls.mounts if mount.kind in MADE_INSIDE)
+    inside.append(Call("enter root", _chdir, (b"/",)))
+    inside.extend(_close_range(first, last) for first, last in between(keep))
+    return Closing(inside, _for_good(walls, ground))
+
+
+def make(calls: Sequence[Call]) -> None:
+    """Make them, one after the other.
+
+    Raises:
+        StepFailed: one has failed; those after it have not been made.
+    """
+    for step, function, arguments in calls:
+        if function(*arguments) < 0:
+            number = ctypes.get_errno()
+            raise StepFailed(step, OSError(number, os.strerror(number)))
+
+
+def between(keep: Sequence[int]) -> Iterator[Tuple[int, int]]:  # noqa: UP006
+    """The ranges of descriptors that are not to be kept: first and last of each. The standard ones are."""
+    low = 3
+    for descriptor in sorted(keep):
+        if low < descriptor:
+            yield low, descriptor - 1
+        low = descriptor + 1
+    yield low, kernel.LAST_DESCRIPTOR
+
+
+def _mount_inside(mount: Mount) -> Call:
+    """What a process of the sandbox must mount itself, since only there is its /proc."""
+    target = mount.target.encode()
+    if mount.kind == "proc":
+        return Call("mount /proc", _mount, (b"proc", target, b"proc", ctypes.c_ulong(_MS_PROC), b"hidepid=2"))
+    return Call("mount /proc", _mount, (mount.sources[0].encode(), target, None, ctypes.c_ulong(_MS_BIND), None))
+
+
+def _close_range(first: int, last: int) -> Call:
+    arguments = (ctypes.c_long(kernel.NR_CLOSE_RANGE), first, ctypes.c_uint(last), 0)
+    return Call("close descriptors", _syscall, arguments)
+
+
+def _for_good(walls: Walls, ground: Ground) -> Sequence[Call]:
+    """In this order: each needs what a later one takes away. The signal is forgotten with a change of uid."""
+    uid = walls.uid
+    identity = (
+        (_setgroups, (0, None)),
+        (_setresgid, (uid, uid, uid)),
+        (_setresuid, (uid, uid, uid)),
+    )
+    filter_address = ctypes.c_ulong(ctypes.addressof(_seccomp_filter(ground.seccomp_program)))
+    forgoing = (
+        (_syscall, (ctypes.c_long(_NR_CAPSET), _CAPABILITY_HEADER, _NO_CAPABILITIES)),
+        (_prctl, (kernel.PR_SET_DUMPABLE, _NONE, _NONE, _NONE, _NONE)),  # nobody of the same uid may look into it
+        (_prctl, (kernel.PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL), _NONE, _NONE, _NONE)),
+        (_prctl, (_PR_SET_SECCOMP, ctypes.c_ulong(_SECCOMP_MODE_FILTER), filter_address, _NONE, _NONE)),
+    )
+    calls = forgoing if walls.in_user_namespace else identity + forgoing
+    return [Call("drop privileges", function, arguments) for function, arguments in calls]
+
+
+class _Program(ctypes.Structure):
+    _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
+
+
+@lru_cache(maxsize=1)
+def _seccomp_filter(program: bytes) -> _Program:
+    """As the kernel takes it; remembered, for it must be there as long as somebody may take it."""
+    return _Program(len(program) // 8, program)
