@@ -80,6 +80,7 @@ _MACHINE = os.uname().machine
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
 _libc_with_gil = ctypes.PyDLL(None, use_errno=True)
+_libc.getenv.restype = ctypes.c_void_p
 _clone = _libc_with_gil.syscall
 _clone.restype = ctypes.c_long
 _mount, _prctl_of_libc, _setns, _syscall_of_libc, _unshare = (
@@ -215,6 +216,14 @@ def show_to_own_uid() -> None:
 def set_name(name: str) -> None:
     """What `ps` calls the process; 15 bytes at most."""
     _check("prctl", _prctl_with_text(PR_SET_NAME, name.encode(), 0, 0, 0), name)
+
+
+def forget_variable(name: str) -> None:
+    """Unset a variable that this process was started with so that not even its /proc tells of it, or its children's."""
+    value = _libc.getenv(name.encode())
+    del os.environ[name]
+    if value is not None:
+        ctypes.memset(value - len(name) - 1, 0, len(name) + 1 + len(ctypes.string_at(value)))
 
 
 def become_subreaper() -> None:

@@ -75,7 +75,7 @@ def _become_zygote(path: list[str]) -> _Zygote:
         seccomp_program=b64decode(orders["seccomp_program"]),
         last_capability=orders["last_capability"],
     )
-    del os.environ[BIND_AT_ONCE]
+    kernel.forget_variable(BIND_AT_ONCE)
     started_with = dict(os.environ)
     added = {name: value for name, value in started_with.items() if name not in orders["env"]}
     try:
