@@ -42,7 +42,7 @@ class Handles:
             "threads of the server": self._server.num_threads(),
             "MiB of the server": _private_mib([self._server]),
             "MiB of sandboxd": _private_mib([sandboxd]),
-            "MiB of the zygotes": _private_mib(zygotes),
+            "MiB of the zygotes": _resident_mib(zygotes),
             "descriptors of the server": self._server.num_fds(),
             "descriptors of sandboxd": sandboxd.num_fds(),
             "descriptors of the zygotes": sum(zygote.num_fds() for zygote in zygotes),
@@ -75,6 +75,15 @@ def _private_mib(processes: Iterable[psutil.Process]) -> float:
     for process in processes:
         with suppress(psutil.NoSuchProcess):
             total += process.memory_full_info().uss
+    return round(total / _MIB, 2)
+
+
+def _resident_mib(processes: Iterable[psutil.Process]) -> float:
+    """Of those whose children share it: how many there are makes no difference."""
+    total = 0
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            total += process.memory_info().rss
     return round(total / _MIB, 2)
 
 
