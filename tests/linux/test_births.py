@@ -77,6 +77,12 @@ async def assert_made(made: dict[str, Making]) -> None:
 WORDS = ("one", "two", "three", "four", "five", "six", "seven")
 
 
+async def test_a_plain_zygote_knows_no_variable_of_the_servers(sandboxes: Sandboxes) -> None:
+    assert "PATH" in os.environ
+
+    assert "PATH" not in (await plain_zygote(sandboxes)).environ()
+
+
 async def test_all_are_made_though_their_zygote_is_killed(sandboxes: Sandboxes, tmp_path: Path) -> None:
     zygote = await plain_zygote(sandboxes)
     zygote.suspend()

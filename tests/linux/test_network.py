@@ -100,9 +100,10 @@ class World:
 
     def sandbox(self, network: Network, index: int = 0) -> int:
         made = self.namespace()
-        with inside(made), closing(Netlink()) as there:
-            there.perform(netlink.bring_up(1))
-        network.attach(made, index)
+        with inside(made):
+            settled = network.settle()
+        with closing(settled):
+            network.attach(made, index, settled)
         return made
 
 
@@ -340,7 +341,10 @@ def test_a_detached_sandbox_is_cut_off_and_its_index_is_free(world: World) -> No
 def test_detaching_twice_or_after_the_namespace_is_gone_is_no_error(world: World) -> None:
     network = world.network(Egress.OPEN)
     namespace = new_namespace()
-    network.attach(namespace, 3)
+    with inside(namespace):
+        settled = network.settle()
+    with closing(settled):
+        network.attach(namespace, 3, settled)
     os.close(namespace)
 
     network.detach(3)

@@ -44,7 +44,7 @@ class Births:
         self._zygotes = zygotes
         self._generations = generations
         if zygotes is not None:
-            self._listen(zygotes.start_plain())  # now, before there is anything of anybody's that it could inherit
+            self._listen(zygotes.start_plain())  # now, so that it is ready when somebody needs it
 
     def ask(self, held: Held) -> None:
         """Have a PID 1 forked in a slot. `generations` or its owner is told what becomes of it, perhaps at once."""

@@ -201,7 +201,7 @@ class Cgroups:
             if Controller.MEMORY in tree.controllers:
                 peak, usage, events = _MEMORY_FILES[tree.version]
                 readable |= {"memory": f"{group}/{usage}", "events": f"{group}/{events}"}
-                if os.path.exists(f"{group}/{peak}"):  # v2 has had it since Linux 5.19
+                if tree.version == 1 or os.path.exists(f"{group}/{peak}"):  # v2 has had it since Linux 5.19
                     writable["peak"] = f"{group}/{peak}"
             if Controller.CPU in tree.controllers:
                 if tree.version == 2:

@@ -11,6 +11,7 @@ import fcntl
 import os
 import signal
 import struct
+from functools import lru_cache
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -172,25 +173,26 @@ def _configure(context: int, kind: str, key: str, value: str | None) -> None:
     _check("fsconfig", _syscall(_NR_FSCONFIG, context, command, key.encode(), encoded, 0), f"{kind} {key}={value}")
 
 
-def attach_loop(image_fd: int) -> int:
-    """A loop device over a file; both go when the last descriptor and the last mount are closed."""
-    control = os.open("/dev/loop-control", os.O_RDWR | os.O_CLOEXEC)
-    try:
-        while True:
-            number = fcntl.ioctl(control, _LOOP_CTL_GET_FREE)
-            loop = os.open(f"/dev/loop{number}", os.O_RDWR | os.O_CLOEXEC)
-            # struct loop_config: the file, the block size, struct loop_info64 with only its flags set.
-            config = struct.pack("=II52xI", image_fd, _LOOP_BLOCK_BYTES, _LOOP_FLAG_AUTOCLEAR).ljust(304, b"\0")
-            try:
-                fcntl.ioctl(loop, _LOOP_CONFIGURE, config)
-            except OSError as exc:
-                os.close(loop)
-                if exc.errno != errno.EBUSY:  # someone else took the device we were told is free
-                    raise
-            else:
-                return loop
-    finally:
-        os.close(control)
+@lru_cache(maxsize=1)
+def _loop_control() -> int:
+    return os.open("/dev/loop-control", os.O_RDWR | os.O_CLOEXEC)
+
+
+def attach_loop(image_fd: int) -> tuple[int, str]:
+    """A loop device over a file, and its path; both go when the last descriptor and the last mount are closed."""
+    while True:
+        path = f"/dev/loop{fcntl.ioctl(_loop_control(), _LOOP_CTL_GET_FREE)}"
+        loop = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        # struct loop_config: the file, the block size, struct loop_info64 with only its flags set.
+        config = struct.pack("=II52xI", image_fd, _LOOP_BLOCK_BYTES, _LOOP_FLAG_AUTOCLEAR).ljust(304, b"\0")
+        try:
+            fcntl.ioctl(loop, _LOOP_CONFIGURE, config)
+        except OSError as exc:
+            os.close(loop)
+            if exc.errno != errno.EBUSY:  # someone else took the device we were told is free
+                raise
+        else:
+            return loop, path
 
 
 def close_range(first: int, last: int = LAST_DESCRIPTOR) -> None:

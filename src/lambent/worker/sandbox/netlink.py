@@ -111,11 +111,14 @@ class Netlink:
         Raises:
             OSError: of the first one refused; the others were still tried.
         """
-        self._send([(message, message.flags | _NLM_F_ACK) for message in messages])
-        verdicts = [self._verdict() for _ in messages]
-        for number in verdicts:
-            if number:
-                raise OSError(number, os.strerror(number))
+        *others, last = [(message, message.flags) for message in messages]
+        self._send([*others, (last[0], last[1] | _NLM_F_ACK)])
+        first_refusal, sequence = 0, 0
+        while sequence != self._sequence:  # of the others we hear only what was refused
+            number, sequence = self._verdict()
+            first_refusal = first_refusal or number
+        if first_refusal:
+            raise OSError(first_refusal, os.strerror(first_refusal))
 
     def routes(self) -> list[Route]:
         """Every IPv4 route of every table, default routes left out."""
@@ -139,10 +142,12 @@ class Netlink:
             packed.append(_HEADER.pack(size, message.type, flags | _NLM_F_REQUEST, self._sequence, 0) + message.body)
         self._socket.send(b"".join(packed))
 
-    def _verdict(self) -> int:
-        ((_, body),) = _messages(self._socket.recv(1 << 16))
-        (negative,) = struct.unpack_from("=i", body)
-        return -int(negative)
+    def _verdict(self) -> tuple[int, int]:
+        """An error number, or 0, and which message it is about."""
+        said = self._socket.recv(1 << 14)
+        _, _, _, sequence, _ = _HEADER.unpack_from(said)
+        (negative,) = struct.unpack_from("=i", said, _HEADER.size)
+        return -negative, sequence
 
 
 def _link(interface: Interface, flags: int) -> bytes:

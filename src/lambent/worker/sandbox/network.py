@@ -99,7 +99,19 @@ class Network:
             self.stop()
             raise
 
-    def attach(self, netns_fd: int, index: int) -> None:
+    def settle(self) -> Netlink:
+        """Standing in the namespace of a sandbox to be: its loopback, and no IPv6 on its way out. For `attach`."""
+        if self._egress is not Egress.NONE:
+            self._switches.write("net/ipv6/conf/default/disable_ipv6", b"1")
+        settled = Netlink()
+        try:
+            settled.perform(netlink.bring_up(_LOOPBACK))
+        except OSError:
+            settled.close()
+            raise
+        return settled
+
+    def attach(self, netns_fd: int, index: int, settled: Netlink) -> None:
         """Give a sandbox its wire, address and default route. `index` is 0–4,095 and unique among those attached.
 
         Hand out the index that was free longest: answers to a predecessor's last packets still come to its address.
@@ -115,7 +127,7 @@ class Network:
         self._wires_laid += 1
         wire = _FIRST_WIRE + self._wires_laid
         try:
-            self._lay_wire(self._router, netns_fd, wire, self.address(index))
+            self._lay_wire(self._router, netns_fd, settled, wire, self.address(index))
         except OSError as exc:
             with suppress(OSError):
                 self._router.netlink.perform(netlink.delete_link(wire))
@@ -171,19 +183,15 @@ class Network:
         firewall.apply(firewall.host_rules(self._name, block, servers, closes_private=closes_private))
         return _Router(router, block)
 
-    def _lay_wire(self, router: _Router, netns_fd: int, wire: int, address: IPv4Address) -> None:
-        with inside(netns_fd):
-            self._switches.write("net/ipv6/conf/default/disable_ipv6", b"1")
-            sandbox = Netlink()
-        with closing(sandbox):
-            near = Interface(name=f"s{wire}", mac=_NEAR_MAC, index=wire)
-            far = Interface(name="eth0", mac=_FAR_MAC, index=_ETH0, namespace=netns_fd)
-            router.netlink.perform(
-                netlink.veth(near, far),
-                netlink.route(IPv4Network(address), wire),
-                netlink.neighbour(wire, address, _FAR_MAC),
-            )
-            sandbox.perform(*_far_end(_ETH0, address, gateway=router.block[_ROUTER]))
+    def _lay_wire(self, router: _Router, netns_fd: int, sandbox: Netlink, wire: int, address: IPv4Address) -> None:
+        near = Interface(name=f"s{wire}", mac=_NEAR_MAC, index=wire)
+        far = Interface(name="eth0", mac=_FAR_MAC, index=_ETH0, namespace=netns_fd)
+        router.netlink.perform(
+            netlink.veth(near, far),
+            netlink.route(IPv4Network(address), wire),
+            netlink.neighbour(wire, address, _FAR_MAC),
+        )
+        sandbox.perform(*_far_end(_ETH0, address, gateway=router.block[_ROUTER]))
 
 
 class _Switches:

@@ -106,13 +106,12 @@ class ScratchMaker:
         image = os.open(self._images, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:
             os.ftruncate(image, size_mib * _MIB)
-            loop = kernel.attach_loop(image)
+            scratch = LoopScratch(*kernel.attach_loop(image))
         finally:
             os.close(image)
-        scratch = LoopScratch(loop, f"/dev/loop{os.minor(os.fstat(loop).st_rdev)}")
         try:
             for offset, data in template:  # not before: attaching waits until the disk has all that is in the image
-                os.pwrite(loop, data, offset)
+                os.pwrite(scratch.loop_fd, data, offset)
         except OSError:
             scratch.close()
             raise
@@ -146,16 +145,15 @@ def _make_filesystem(image: str) -> None:
     subprocess.run([*_MKFS, _MKFS_EXTENDED, image], check=True, capture_output=True, env=environment)
     descriptor = os.open(image, os.O_RDWR | os.O_CLOEXEC)
     try:
-        loop = kernel.attach_loop(descriptor)
+        scratch = LoopScratch(*kernel.attach_loop(descriptor))
     finally:
         os.close(descriptor)
-    scratch = LoopScratch(loop, f"/dev/loop{os.minor(os.fstat(loop).st_rdev)}")
     try:
         mount = open_mount(scratch.mount)
         try:
             os.chmod(f"/proc/self/fd/{mount}", _MODE)
             os.rmdir("lost+found", dir_fd=mount)
-            os.fsync(loop)
+            os.fsync(scratch.loop_fd)
         finally:
             os.close(mount)
     finally:

@@ -13,7 +13,7 @@ import signal
 import socket
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import cache, partial
 
@@ -25,7 +25,6 @@ from lambent.worker.sandbox import inner_wire, kernel, process_tree, wire
 from lambent.worker.sandbox.cgroups import Controller
 from lambent.worker.sandbox.host import Host, Isolation
 from lambent.worker.sandbox.inner_wire import Setup, Walls
-from lambent.worker.sandbox.netlink import Netlink, bring_up
 from lambent.worker.sandbox.netns import inside, inside_new_namespace
 from lambent.worker.sandbox.plan import (
     AWS_ENDPOINT_PORT,
@@ -48,7 +47,6 @@ from lambent.worker.sandbox.plan import (
 from lambent.worker.sandbox.scratch import DirectoryScratch, Scratch
 from lambent.worker.sandbox.walls import open_mount, step
 
-_LOOPBACK = 1
 _BACKLOG = 128
 _PIPE_BYTES = 1024 * 1024
 
@@ -191,12 +189,10 @@ class Slot(ABC):
                 self._undo.append(partial(os.close, descriptor))
 
     def _listen(self, name: str, port: int) -> None:
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as listener:
             listener.bind((RUNTIME_API_HOST, port))
             listener.listen(_BACKLOG)
-            listener.setblocking(False)
-            host, bound_port = listener.getsockname()
-            self._addresses[name] = f"{host}:{bound_port}"
+            self._addresses[name] = f"{RUNTIME_API_HOST}:{port or listener.getsockname()[1]}"
             self._to_hand_over[name] = listener.detach()
 
     def _make_pipe(self, owner: int | None) -> None:
@@ -281,7 +277,7 @@ class Slot(ABC):
         """Start processes. What becomes of them is told by the generation."""
         assert self.generation is not None
         others = tuple(one for one in map(self._inner, processes) if not self.generation.quicken(one))
-        if processes and not others:
+        if not others and (processes or not self.generation.is_prewarmed):  # else it is told that it is somebody's
             return
         with suppress(BrokenPipeError):  # dead, but not yet reaped
             wire.send(self.generation.control, wire.Start(processes=others), descriptors)
@@ -352,14 +348,15 @@ class WalledSlot(Slot):
             self._listen_inside()
 
     def _listen_inside(self) -> None:
-        with closing(Netlink()) as netlink:
-            netlink.perform(bring_up(_LOOPBACK))
+        self._settled = self._isolation.network.settle()
+        self._undo.append(self._settled.close)
         self._listen("listener", RUNTIME_API_PORT)
         self._listen("endpoint", AWS_ENDPOINT_PORT)
 
     def _attach(self) -> None:
         self._undo.append(partial(self._isolation.network.detach, self.index))
-        self._isolation.network.attach(self._network_namespace, self.index)
+        self._isolation.network.attach(self._network_namespace, self.index, self._settled)
+        self._settled.close()
 
     def _make_scratch(self) -> None:
         with step("make /tmp"):

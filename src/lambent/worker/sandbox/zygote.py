@@ -18,8 +18,7 @@ import select
 import sys
 import time
 from _socket import socket
-from base64 import b64decode
-from typing import Callable, Dict, NamedTuple  # noqa: UP035 - for Python 3.8
+from typing import Any, Callable, Dict, NamedTuple, NoReturn, Tuple  # noqa: UP035 - for Python 3.8
 
 from lambent.worker.sandbox import closing, init, inner_wire, kernel
 from lambent.worker.sandbox.heap import fill_holes
@@ -52,10 +51,7 @@ def serve(path: list[str]) -> None:
     `path`: sys.path as it must be.
     """
     zygote = _become_zygote(path)
-    gc.collect()
-    gc.freeze()  # children share these pages as long as nobody writes to them
-    gc.disable()  # until one of them is a runtime
-    fill_holes()
+    _keep_still()
     forked = bear(zygote.control, zygote.ground, zygote.builder, is_client=True)
     zygote.control.detach()  # in its place comes what the runtime waits at
     _become_runtime(forked, zygote.name)
@@ -64,17 +60,48 @@ def serve(path: list[str]) -> None:
     _become_the_functions(zygote)
 
 
-def _become_zygote(path: list[str]) -> _Zygote:
-    kernel.set_name("lambent-zygote")
+def be_plain() -> NoReturn:
+    """Be a zygote that bears nothing but PID 1s, until sandboxd is gone."""
+    try:
+        kernel.set_name("lambent-plain")
+        control, ground, orders = _take_orders()
+        kernel.forget_variable(BIND_AT_ONCE)
+        for _ in range(_UNTIL_SETTLED):
+            init.rehearse(ground)
+        init.set_resource_limits(orders["resource_limits"])
+        builder = stand_ready(ground, inner_wire.OWN_NAMESPACES)
+        _keep_still()
+        bear(control, ground, builder, is_client=False)
+    except Exception as exc:  # noqa: BLE001 - the end of a process, whoever started it
+        os.write(inner_wire.COMPLAINTS, f"zygote: {exc!r}\n".encode())
+    os._exit(1)
+
+
+def _keep_still() -> None:
+    """Children share our pages as long as nobody writes to them."""
+    gc.collect()
+    gc.freeze()
+    gc.disable()  # until one of them is a runtime
+    fill_holes()
+
+
+def _take_orders() -> Tuple[socket, Ground, Dict[str, Any]]:  # noqa: UP006
+    """Our end of the wire, what all sandboxes stand on, and the rest of what we are told. Any: whatever JSON holds."""
     control = inner_wire.attach(inner_wire.ZYGOTE_CONTROL)
     packet, _ = inner_wire.receive(control)
     orders = json.loads(packet)
     ground = Ground(
         host_namespace=inner_wire.HOST_NAMESPACE,
         root_namespace=inner_wire.ROOT_NAMESPACE,
-        seccomp_program=b64decode(orders["seccomp_program"]),
+        seccomp_program=bytes.fromhex(orders["seccomp_program"]),
         last_capability=orders["last_capability"],
     )
+    return control, ground, orders
+
+
+def _become_zygote(path: list[str]) -> _Zygote:
+    kernel.set_name("lambent-zygote")
+    control, ground, orders = _take_orders()
     kernel.forget_variable(BIND_AT_ONCE)
     started_with = dict(os.environ)
     added = {name: value for name, value in started_with.items() if name not in orders["env"]}

@@ -1,4 +1,4 @@
-"""How a zygote is started: its interpreter in a copy of the root that every sandbox has, or a fork of sandboxd.
+"""How a zygote is started: its interpreter in a copy of the root that every sandbox has, or sandboxd's own, anew.
 
 Whatever runs in it has sandboxd's privileges, so it is looked at first whose it is.
 """
@@ -10,8 +10,8 @@ import os
 import signal
 import socket
 import stat
-from base64 import b64encode
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, NoReturn
@@ -19,12 +19,18 @@ from typing import NamedTuple, NoReturn
 import msgspec
 
 import lambent
-from lambent.worker.sandbox import init, inner_wire, kernel, wire
+from lambent.worker.sandbox import inner_wire, kernel, wire
 from lambent.worker.sandbox.inner_wire import Ground
 from lambent.worker.sandbox.plan import RESOURCE_LIMITS, ZygotePlan
 from lambent.worker.sandbox.walls import WRITABLE, StepFailed, read_only_tree
-from lambent.worker.sandbox.zygote import BIND_AT_ONCE, bear, stand_ready
+from lambent.worker.sandbox.zygote import BIND_AT_ONCE
 
+_BE_PLAIN = """\
+import sys
+sys.path.insert(0, sys.argv.pop())
+from lambent.worker.sandbox.zygote import be_plain
+be_plain()
+"""
 _LIBRARY_DIRS = ("/var/task", "/opt")
 """The loader remembers of each directory in LD_LIBRARY_PATH whether it exists: a zygote must find what functions may
 bring, lest its children never look there."""
@@ -38,23 +44,29 @@ class Started(NamedTuple):
 
 
 def start_plain(ground: Ground) -> Started:
-    """Fork a zygote without an interpreter of its own from sandboxd."""
+    """Start a zygote that has loaded nothing but what it builds with. It can be asked at once, and answers when it is.
+
+    No fork of ours: each of its own is the quicker the less it holds.
+    """
     ours, theirs = wire.socket_pair()
     with theirs:
         pid = os.fork()
         if pid == 0:
-            _be_plain(ground, theirs)
+            _become_plain(ground, theirs.fileno())
+    _tell(ours, ground, {})
     return Started(pid, ours)
 
 
-def _be_plain(ground: Ground, control: socket.socket) -> NoReturn:
+def _become_plain(ground: Ground, control: int) -> NoReturn:
+    """In a fresh child: our own interpreter anew."""
     try:
         kernel.die_with_parent(signal.SIGKILL)
-        kernel.set_name("lambent-plain")
-        own = os.open("/proc/self/ns", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        init.close_all_but(control.fileno(), ground.host_namespace, ground.root_namespace, own)
-        init.set_resource_limits(RESOURCE_LIMITS)
-        bear(control, ground, stand_ready(ground, own), is_client=False)
+        own_namespaces = os.open("/proc/self/ns", os.O_PATH | os.O_DIRECTORY)
+        _arrange_descriptors(control, ground, own_namespaces, output=2)
+        library = Path(lambent.__file__).parent.parent
+        found = {name: value for name, value in os.environ.items() if name == "LD_LIBRARY_PATH"}
+        argv = [sys.executable, "-I", "-S", "-c", _BE_PLAIN, str(library)]
+        os.execve(argv[0], argv, {**found, BIND_AT_ONCE: "1"})
     except OSError as exc:
         os.write(2, f"zygote: {exc}\n".encode())
     finally:
@@ -74,13 +86,20 @@ def start(plan: ZygotePlan, ground: Ground) -> Started:
         "preloads": plan.preloads,
         "prologue": plan.prologue,
         "rehearsal": plan.rehearsal,
-        "seccomp_program": b64encode(ground.seccomp_program).decode(),
+    }
+    _tell(ours, ground, orders)
+    return Started(pid, ours)
+
+
+def _tell(zygote: socket.socket, ground: Ground, orders: Mapping[str, object]) -> None:
+    """Its orders, with what all zygotes are told."""
+    for_all = {
+        "seccomp_program": ground.seccomp_program.hex(),
         "last_capability": ground.last_capability,
         "resource_limits": RESOURCE_LIMITS,
     }
     with suppress(OSError):  # dead already: it will be reaped
-        ours.send(msgspec.json.encode(orders))
-    return Started(pid, ours)
+        zygote.send(msgspec.json.encode({**for_all, **orders}))
 
 
 def _become(plan: ZygotePlan, ground: Ground, control: int) -> None:
@@ -91,7 +110,8 @@ def _become(plan: ZygotePlan, ground: Ground, control: int) -> None:
             signal.signal(signum, signal.SIG_IGN)
         own_namespaces = os.open("/proc/self/ns", os.O_PATH | os.O_DIRECTORY)
         _enter_root(plan, ground)
-        _arrange_descriptors(control, ground, own_namespaces)
+        nowhere, output = os.pipe()
+        _arrange_descriptors(control, ground, own_namespaces, output, nowhere)
         os.execve(plan.argv[0], plan.argv, {**plan.env, BIND_AT_ONCE: "1"})
     except (OSError, StepFailed) as exc:
         os.write(2, f"zygote {plan.name}: {exc}\n".encode())
@@ -118,20 +138,22 @@ def _enter_root(plan: ZygotePlan, ground: Ground) -> None:
     os.chdir("/var/task")
 
 
-def _arrange_descriptors(control: int, ground: Ground, own_namespaces: int) -> None:
+def _arrange_descriptors(
+    control: int, ground: Ground, own_namespaces: int, output: int, nowhere: int | None = None
+) -> None:
     """Into the places where `zygote` looks for them, and nothing else stays open."""
-    nowhere, output = os.pipe()
     wanted = {
         inner_wire.ZYGOTE_CONTROL: control,
         inner_wire.HOST_NAMESPACE: ground.host_namespace,
         inner_wire.ROOT_NAMESPACE: ground.root_namespace,
         inner_wire.OWN_NAMESPACES: own_namespaces,
         inner_wire.COMPLAINTS: 2,
-        inner_wire.NOWHERE: nowhere,
         0: os.open("/dev/null", os.O_RDONLY),
         1: output,
         2: output,
     }
+    if nowhere is not None:
+        wanted[inner_wire.NOWHERE] = nowhere
     first_free = max(wanted) + 1
     aside = {place: fcntl.fcntl(descriptor, fcntl.F_DUPFD, first_free) for place, descriptor in wanted.items()}
     for place, descriptor in aside.items():

@@ -1,6 +1,6 @@
 """The zygotes of this server, as sandboxd keeps them: asked for PID 1s, replaced when they die.
 
-Those of interpreters are started on demand. A plain one, forked from sandboxd, serves what has none.
+Those of interpreters are started on demand. A plain one, sandboxd's own anew, serves what has none.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ class Zygotes:
         return zygote if zygote is not None and zygote.is_ready else None
 
     def start_plain(self) -> Zygote:
-        """Fork the one that serves what has none of its own."""
+        """Start the one that serves what has none of its own."""
         return self._keep(Zygote(PLAIN, start_plain(self._ground)))
 
     def start(self, name: str) -> Zygote | None:
