@@ -234,7 +234,7 @@ def test_an_idle_environment_holds_little_memory_of_its_own(own_service: Running
 
     private_bytes = sum(process.memory_full_info().uss for process in inside)
 
-    assert private_bytes / len(inits) < 4 * 2**20
+    assert private_bytes / len(inits) < 3.5 * 2**20
 
 
 def wait_until_executed_ones_are_gone(service: RunningService) -> None:

@@ -21,7 +21,7 @@ from _socket import socket
 from typing import Any, Callable, Dict, NamedTuple, NoReturn, Tuple  # noqa: UP035 - for Python 3.8
 
 from lambent.worker.sandbox import closing, init, inner_wire, kernel
-from lambent.worker.sandbox.heap import fill_holes
+from lambent.worker.sandbox.holes import fill_holes
 from lambent.worker.sandbox.inner_wire import Ground, Process
 from lambent.worker.sandbox.walls import Builder, StepFailed
 

@@ -1,0 +1,64 @@
+"""What PID 1 does last is got ready before it is forked, in the one order that works."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+import pytest
+
+from lambent.worker.sandbox import closing, kernel
+from lambent.worker.sandbox.closing import Call, Closing
+from lambent.worker.sandbox.inner_wire import Ground, Mount, Setup, Walls
+from lambent.worker.sandbox.walls import StepFailed
+
+_GROUND = Ground(host_namespace=1, root_namespace=2, seccomp_program=bytes(8), last_capability=40)
+
+
+def ready(*, in_user_namespace: bool = False) -> Closing:
+    mounts = (
+        Mount("bind", "/var/task", ("/code",)),
+        Mount("proc", "/proc"),
+        Mount("mask", "/proc/keys", ("/dev/null",)),
+    )
+    walls = Walls(uid=1234, hostname="", mounts=mounts, in_user_namespace=in_user_namespace, pids_maximum=1)
+    setup = Setup(walls, 5, 7, 9, (11, 12), is_held_back=False)
+    return closing.get_ready(setup, walls, _GROUND, keep=(7, 5))
+
+
+def test_control_groups_are_joined_before_their_namespace_is_made_and_their_descriptors_are_closed() -> None:
+    assert [call.step for call in ready().inside] == [
+        *("be named", "join cgroups", "join cgroups", "make a cgroup namespace", "mount /proc", "mount /proc"),
+        *("enter root", *3 * ("close descriptors",)),
+    ]
+
+
+def test_the_uid_goes_first_and_the_filter_comes_last() -> None:
+    names = [call.function.__name__ for call in ready().for_good]
+
+    assert names == ["setgroups", "setresgid", "setresuid", "syscall", "prctl", "prctl", "prctl"]
+
+
+def test_in_a_user_namespace_of_its_own_it_stays_who_it_is() -> None:
+    assert [call.function.__name__ for call in ready(in_user_namespace=True).for_good] == ["syscall", *3 * ("prctl",)]
+
+
+def test_nothing_is_kept_open_but_what_is_named_and_the_standard_descriptors() -> None:
+    assert list(closing.between((7, 5))) == [(3, 4), (6, 6), (8, kernel.LAST_DESCRIPTOR)]
+    assert list(closing.between((3,))) == [(4, kernel.LAST_DESCRIPTOR)]
+
+
+def test_the_first_call_that_fails_is_the_last_one_made() -> None:
+    reading, writing = os.pipe()
+    write = ready().inside[1].function
+
+    with pytest.raises(StepFailed) as failed:
+        closing.make(
+            [Call("one", write, (writing, b"a", 1)), Call("two", write, (-1, b"b", 1)), Call("three", write, ())]
+        )
+
+    assert failed.value.step == "two"
+    assert failed.value.error.errno == errno.EBADF
+    assert os.read(reading, 10) == b"a"
+    os.close(reading)
+    os.close(writing)
