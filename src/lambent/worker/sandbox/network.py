@@ -100,19 +100,13 @@ class Network:
             raise
 
     def settle(self) -> Netlink:
-        """Standing in the namespace of a sandbox to be: its loopback, and no IPv6 on its way out. For `attach`."""
+        """Standing in the namespace of a sandbox to be: no IPv6 on its way out. For `attach`."""
         if self._egress is not Egress.NONE:
             self._switches.write("net/ipv6/conf/default/disable_ipv6", b"1")
-        settled = Netlink()
-        try:
-            settled.perform(netlink.bring_up(_LOOPBACK))
-        except OSError:
-            settled.close()
-            raise
-        return settled
+        return Netlink()
 
     def attach(self, netns_fd: int, index: int, settled: Netlink) -> None:
-        """Give a sandbox its wire, address and default route. `index` is 0–4,095 and unique among those attached.
+        """Give a sandbox loopback, wire, address and default route. `index` is 0–4,095 and unique among those attached.
 
         Hand out the index that was free longest: answers to a predecessor's last packets still come to its address.
 
@@ -120,6 +114,7 @@ class Network:
             PlatformError: the index is in use, or the kernel refused.
         """
         if self._egress is Egress.NONE:
+            self._isolate(settled, index)
             return
         assert self._router is not None, "attach before start"
         if index in self._wires:
@@ -183,6 +178,12 @@ class Network:
         firewall.apply(firewall.host_rules(self._name, block, servers, closes_private=closes_private))
         return _Router(router, block)
 
+    def _isolate(self, sandbox: Netlink, index: int) -> None:
+        try:
+            sandbox.perform(netlink.bring_up(_LOOPBACK))
+        except OSError as exc:
+            raise PlatformError(f"sandbox {index} could not be given its loopback: {exc}") from exc
+
     def _lay_wire(self, router: _Router, netns_fd: int, sandbox: Netlink, wire: int, address: IPv4Address) -> None:
         near = Interface(name=f"s{wire}", mac=_NEAR_MAC, index=wire)
         far = Interface(name="eth0", mac=_FAR_MAC, index=_ETH0, namespace=netns_fd)
@@ -191,7 +192,8 @@ class Network:
             netlink.route(IPv4Network(address), wire),
             netlink.neighbour(wire, address, _FAR_MAC),
         )
-        sandbox.perform(*_far_end(_ETH0, address, gateway=router.block[_ROUTER]))
+        # At once: each address has the kernel wake a worker on this processor, which would take it from us twice.
+        sandbox.perform(netlink.bring_up(_LOOPBACK), *_far_end(_ETH0, address, gateway=router.block[_ROUTER]))
 
 
 class _Switches:

@@ -48,6 +48,7 @@ from lambent.worker.sandbox.scratch import DirectoryScratch, Scratch
 from lambent.worker.sandbox.walls import open_mount, step
 
 _BACKLOG = 128
+_IP_FREEBIND = 15
 _PIPE_BYTES = 1024 * 1024
 
 
@@ -190,6 +191,7 @@ class Slot(ABC):
 
     def _listen(self, name: str, port: int) -> None:
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as listener:
+            listener.setsockopt(socket.SOL_IP, _IP_FREEBIND, 1)  # its loopback is not up yet
             listener.bind((RUNTIME_API_HOST, port))
             listener.listen(_BACKLOG)
             self._addresses[name] = f"{RUNTIME_API_HOST}:{port or listener.getsockname()[1]}"
