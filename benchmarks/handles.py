@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -71,19 +71,19 @@ def _name(process: psutil.Process) -> str | None:
 
 
 def _private_mib(processes: Iterable[psutil.Process]) -> float:
-    total = 0
-    for process in processes:
-        with suppress(psutil.NoSuchProcess):
-            total += process.memory_full_info().uss
-    return round(total / _MIB, 2)
+    return _mib(processes, lambda process: int(process.memory_full_info().uss))
 
 
 def _resident_mib(processes: Iterable[psutil.Process]) -> float:
     """Of those whose children share it: how many there are makes no difference."""
+    return _mib(processes, lambda process: int(process.memory_info().rss))
+
+
+def _mib(processes: Iterable[psutil.Process], held_bytes: Callable[[psutil.Process], int]) -> float:
     total = 0
     for process in processes:
         with suppress(psutil.NoSuchProcess):
-            total += process.memory_info().rss
+            total += held_bytes(process)
     return round(total / _MIB, 2)
 
 

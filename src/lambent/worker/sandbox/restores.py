@@ -292,14 +292,14 @@ class Restores:
         return any(template.midwife.spares for template in self._templates.values())
 
     def stocking(self) -> Generator[None]:
-        """Make what is wanted and not there, let go of what is there and no longer wanted."""
+        """Make what is wanted and not there, one after the other; let go of what is there and no longer wanted."""
         wanted = self._demand.wanted(now_s=time.monotonic())
         for template in list(self._templates.values()):
             spares = template.midwife.spares
             count = wanted.get(template.midwife.sandbox_id, 0)
             while len(spares) > count:
                 self._destroy(spares.popleft())
-            while len(spares) < count and len(self._free) > _INDEXES_KEPT:
+            while len(spares) < count and not template.midwife.waiting and len(self._free) > _INDEXES_KEPT:
                 try:
                     restored = yield from self._making(template)
                 except (StepFailed, PlatformError) as exc:

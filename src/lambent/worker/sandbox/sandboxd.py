@@ -167,7 +167,7 @@ class Sandboxd:
         report = self._births.hear(zygote)
         if report is not None:
             wire.send(self._server, report)
-            self._demand.took(Shape.usual(zygote.name), now_s=time.monotonic())
+            self._demand.expect(Shape.usual(zygote.name), now_s=time.monotonic())
             self._restock()
 
     # Requests ---------------------------------------------------------------------------------------------------------
