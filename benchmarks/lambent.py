@@ -192,7 +192,7 @@ class Memory:
 
 def memory(data_dir: Path, count: int) -> Memory:
     """Of a server without functions, and of idle environments of the simplest one."""
-    with running_service(data_dir, "--spare-sandboxes", "0", "--egress", "none") as service:
+    with running_service(data_dir, "--egress", "none", spare_sandboxes=0) as service:
         time.sleep(_SETTLE_S)
         server = psutil.Process(service.process.pid)
         idle = [one.memory_full_info().pss for one in (server, *server.children(recursive=True))]
@@ -213,14 +213,15 @@ def memory(data_dir: Path, count: int) -> Memory:
 def start_s(data_dir: Path) -> float:
     """Seconds from the start of a server until it is ready."""
     started = time.perf_counter()
-    with running_service(data_dir):
+    with running_service(data_dir, spare_sandboxes=None):
         return time.perf_counter() - started
 
 
 @contextmanager
 def target(data_dir: Path) -> Iterator[Target]:
     # Ten requests a second are let in for each unit of concurrency; the machine shall be the limit, not the account.
-    with running_service(data_dir, "--auth", "enforce", "--account-concurrency", "100000") as service:
+    limits = ("--account-concurrency", "100000")
+    with running_service(data_dir, "--auth", "enforce", *limits, spare_sandboxes=None) as service:
         key = msgspec.json.decode((data_dir / "root-key.json").read_bytes())
         iam = service.client("iam", access_key=key["access_key_id"], secret_key=key["secret_access_key"])
         if not iam.list_roles()["Roles"]:  # the data directory may have been served before

@@ -71,7 +71,8 @@ EVENTS: Sequence[tuple[int, Callable[[random.Random], dict[str, Any]]]] = (
 )
 """How often, and what; the last ones are faults."""
 
-_OPTIONS = ("--idle-timeout", "15s", "--max-environment-age", "3m", "--spare-sandboxes", "16")
+_OPTIONS = ("--idle-timeout", "15s", "--max-environment-age", "3m")
+_SPARE_SANDBOXES = 16
 """No more shall stand ready at the end than once all was warm."""
 _CLIENTS = 6
 _THINKS_S = 0.02
@@ -270,7 +271,7 @@ def main() -> int:
     arguments = _parse()
     with tempfile.TemporaryDirectory(prefix="lambent-soak-") as folder:
         data_dir = Path(folder, "data")
-        with running_service(data_dir, *_OPTIONS) as service:
+        with running_service(data_dir, *_OPTIONS, spare_sandboxes=_SPARE_SANDBOXES) as service:
             handles, soak = Handles(service.process.pid, data_dir), Soak(service, arguments.functions)
             soak.deploy_all()
             soak.run(min(_WARM_UP_S, 60 * arguments.minutes))

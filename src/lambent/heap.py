@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable
 
 _LOOK_S = 10.0
-_GROWN_BYTES = 4 * 1024 * 1024
+_GROWN_BYTES = 1024 * 1024
 
 
 async def keep_trimmed(is_quiet: Callable[[], bool]) -> None:

@@ -121,9 +121,7 @@ def under_fire(service: RunningService, names: list[str], kinds: list[str], kill
 def test_every_caller_is_answered_once_and_nothing_leaks(tmp_path: Path) -> None:
     killed: list[int] = []
     kinds = random.Random(7).choices(list(EXPECTED), weights=[82, 6, 4, 1, 2, 5], k=INVOKES)
-    with running_service(
-        tmp_path / "data", "--egress", "none", "--spare-sandboxes", "0", "--idle-timeout", "1"
-    ) as service:
+    with running_service(tmp_path / "data", "--egress", "none", "--idle-timeout", "1", spare_sandboxes=0) as service:
         client = service.client()
         names = [deploy(client, f"faulty-{n}", CODE, Timeout=4, MemorySize=512) for n in range(3)]
         # The first touch of a page can be slow on a virtual machine: a hog needs time to run out of memory.

@@ -29,7 +29,8 @@ pytestmark = [
 ]
 
 SERVER_ID = "spares"
-SPARES_MAXIMUM = 3
+SPARES_MAXIMUM = 8
+RESERVE = 4
 INTERPRETER = next((one for one in discover() if one.language == "python"), None)
 
 HELLO = """
@@ -108,6 +109,10 @@ async def nest(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Nest]:
     _, alive = psutil.wait_procs(below, timeout=10)
     assert not alive
     assert cgroups_of(SERVER_ID) == []
+
+
+async def test_a_reserve_stands_ready_before_any_crowd_came(nest: Nest) -> None:
+    assert len(await nest.standing(at_least=RESERVE)) == RESERVE
 
 
 async def test_one_that_stands_ready_is_taken_and_another_takes_its_place(nest: Nest) -> None:

@@ -90,9 +90,7 @@ def test_a_damaged_data_file_is_named_and_kept(tmp_path: Path) -> None:
 
 
 def test_an_idle_environment_is_gone_after_the_idle_timeout(tmp_path: Path) -> None:
-    with running_service(
-        tmp_path / "data", "--egress", "none", "--spare-sandboxes", "0", "--idle-timeout", "3"
-    ) as service:
+    with running_service(tmp_path / "data", "--egress", "none", "--idle-timeout", "3", spare_sandboxes=0) as service:
         client = service.client()
         deploy(client, "f", "import os\ndef handler(event, context):\n    return context.log_stream_name\n")
         first = payload(client.invoke(FunctionName="f"))

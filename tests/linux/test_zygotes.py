@@ -180,7 +180,7 @@ def wait_until_nothing_is_busy(service: RunningService) -> None:
 @pytest.fixture
 def own_service(tmp_path: Path) -> Iterator[RunningService]:
     """Where nothing stands ready, so that every environment is forked when it is wanted."""
-    with running_service(tmp_path / "data", "--egress", "none", "--spare-sandboxes", "0") as running:
+    with running_service(tmp_path / "data", "--egress", "none", spare_sandboxes=0) as running:
         yield running
 
 

@@ -28,16 +28,16 @@ print(held - resident_bytes())
 class Process:
     """Holds what it is told to, and counts how often it was trimmed."""
 
-    def __init__(self, held_mib: int) -> None:
-        self.held_mib, self.trims, self.free_mib = held_mib, 0, 0
-        self.trimmer = Trimmer(self._trim, lambda: self.held_mib * MIB)
+    def __init__(self, held_mib: float) -> None:
+        self.held_mib, self.trims, self.free_mib = held_mib, 0, 0.0
+        self.trimmer = Trimmer(self._trim, lambda: int(self.held_mib * MIB))
 
     def _trim(self) -> None:
         self.trims += 1
         self.held_mib -= self.free_mib
         self.free_mib = 0
 
-    def look(self, held_mib: int, *, free_mib: int = 0, is_quiet: bool = True) -> int:
+    def look(self, held_mib: float, *, free_mib: float = 0, is_quiet: bool = True) -> int:
         self.held_mib, self.free_mib = held_mib, free_mib
         self.trimmer.look(is_quiet=is_quiet)
         return self.trims
@@ -55,14 +55,14 @@ def test_what_could_not_be_given_back_is_not_tried_again() -> None:
     process = Process(50)
     process.look(70)
 
-    assert [process.look(held_mib) for held_mib in (70, 72, 73, 74)] == [1, 1, 1, 2]
+    assert [process.look(held_mib) for held_mib in (70, 70.5, 70.9, 71)] == [1, 1, 1, 2]
 
 
 def test_what_shrinks_by_itself_may_grow_again_from_there() -> None:
     process = Process(50)
     process.look(40)
 
-    assert [process.look(43), process.look(45)] == [0, 1]
+    assert [process.look(40.9), process.look(41)] == [0, 1]
 
 
 def test_the_host_has_back_what_the_c_library_kept() -> None:

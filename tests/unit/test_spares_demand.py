@@ -22,16 +22,29 @@ def test_nothing_stands_ready_before_anything_was_wanted() -> None:
     assert demand(16).wanted(now_s=0.0) == {}
 
 
-def test_what_was_wanted_once_stands_ready_twice() -> None:
-    assert demand(16, (HELLO, 0.0)).wanted(now_s=60.0) == {HELLO: 2}
+def test_half_of_what_may_stand_ready_does_once_anything_was_wanted() -> None:
+    wanted = demand(16, (HELLO, 0.0))
+
+    assert wanted.wanted(now_s=599.0) == {HELLO: 8}
+    assert wanted.wanted(now_s=600.0) == {}
 
 
-def test_what_is_expected_again_and_again_stands_ready_twice() -> None:
+def test_what_is_expected_again_and_again_is_wanted_once() -> None:
     expecting = demand(16)
     for number in range(10):
         expecting.expect(HELLO, now_s=0.1 * number)
 
-    assert expecting.wanted(now_s=1.0) == {HELLO: 2}
+    assert expecting.wanted(now_s=1.0) == {HELLO: 8}
+
+
+def test_all_kinds_have_a_like_part_of_the_reserve() -> None:
+    wanted = demand(16, *[(HELLO, 0.1 * number) for number in range(10)], (SDK, 1.0))
+
+    assert wanted.wanted(now_s=1.5) == {SDK: 4, HELLO: 10}
+
+
+def test_at_least_two_stand_ready_of_each_kind() -> None:
+    assert demand(4, (HELLO, 0.0), (SDK, 1.0)).wanted(now_s=1.5) == {SDK: 2, HELLO: 2}
 
 
 def test_as_many_stand_ready_as_were_wanted_at_once_in_the_last_ten_minutes() -> None:
@@ -45,31 +58,31 @@ def test_as_many_stand_ready_as_were_wanted_at_once_in_the_last_ten_minutes() ->
 def test_those_who_come_one_after_the_other_are_no_crowd() -> None:
     wanted = demand(16, *[(HELLO, 2.0 * number) for number in range(10)])
 
-    assert wanted.wanted(now_s=19.0) == {HELLO: 2}
+    assert wanted.wanted(now_s=19.0) == {HELLO: 8}
 
 
 def test_the_largest_crowd_is_forgotten_before_a_smaller_one_that_came_later() -> None:
-    wanted = demand(16, *[(HELLO, 0.0)] * 9, *[(HELLO, 100.0)] * 3, *[(HELLO, 200.0)] * 5)
+    wanted = demand(16, *[(HELLO, 0.0)] * 13, *[(HELLO, 100.0)] * 9, *[(HELLO, 200.0)] * 11)
 
     assert [wanted.wanted(now_s=now_s) for now_s in (201.0, 601.0, 799.0, 801.0)] == [
-        {HELLO: 9},
-        {HELLO: 5},
-        {HELLO: 5},
+        {HELLO: 13},
+        {HELLO: 11},
+        {HELLO: 11},
         {},
     ]
 
 
 def test_one_stands_ready_for_each_first_call_that_is_expected() -> None:
     expecting = demand(16, (HELLO, 0.0))
-    for number in range(10):
+    for number in range(14):
         expecting.expect_one_more(HELLO, now_s=10.0 * number)
 
-    assert expecting.wanted(now_s=91.0) == {HELLO: 10}
+    assert expecting.wanted(now_s=131.0) == {HELLO: 14}
     for number in range(4):
-        expecting.took(HELLO, now_s=100.0 + 3.0 * number)
-    assert expecting.wanted(now_s=120.0) == {HELLO: 6}, "those that were called are no longer expected"
-    assert expecting.wanted(now_s=661.0) == {HELLO: 3}
-    assert expecting.wanted(now_s=709.0) == {}, "they were not called in ten minutes"
+        expecting.took(HELLO, now_s=140.0 + 3.0 * number)
+    assert expecting.wanted(now_s=150.0) == {HELLO: 10}, "those that were called are no longer expected"
+    assert expecting.wanted(now_s=641.0) == {HELLO: 9}
+    assert expecting.wanted(now_s=749.0) == {}, "they were not called in ten minutes"
 
 
 def test_of_what_weighs_more_fewer_stand_ready_but_never_fewer_than_two() -> None:
@@ -84,13 +97,20 @@ def test_of_what_weighs_more_fewer_stand_ready_but_never_fewer_than_two() -> Non
 def test_what_nobody_wants_any_more_does_not_stand_ready() -> None:
     wanted = demand(16, (HELLO, 0.0), (SDK, 500.0))
 
-    assert wanted.wanted(now_s=601.0) == {SDK: 2}
+    assert wanted.wanted(now_s=601.0) == {SDK: 8}
 
 
 def test_what_was_wanted_last_comes_first_when_there_cannot_be_all() -> None:
     wanted = demand(3, (HELLO, 0.0), (HELLO, 0.1), (SDK, 1.0))
 
     assert wanted.wanted(now_s=1.5) == {SDK: 2, HELLO: 1}
+
+
+def test_the_reserve_of_what_weighs_more_is_smaller() -> None:
+    weighed: Demand[Shape] = Demand(48, lambda shape: 4)
+    weighed.took(HELLO, now_s=0.0)
+
+    assert weighed.wanted(now_s=1.0) == {HELLO: 6}
 
 
 def test_without_spares_nothing_ever_stands_ready() -> None:

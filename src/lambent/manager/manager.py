@@ -33,7 +33,7 @@ from lambent.ports.worker import Answer, Worker
 log = logging.getLogger(__name__)
 
 _NO_MEMORY = "This host has no memory left for another environment"
-_FOOTPRINTS_MAXIMUM = 10_000
+_FOOTPRINTS_MAXIMUM = 2_000
 """Versions whose footprint is remembered after their last environment; who was started for longest is forgotten."""
 _RESPONDED_GRACE_S = 0.005
 """How long an invoke waits for an environment that has just answered, before a new one is started for it."""

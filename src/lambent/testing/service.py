@@ -21,6 +21,8 @@ import botocore.config
 import botocore.session
 
 ROLE = "arn:aws:iam::000000000000:role/lambda-role"
+_SPARE_SANDBOXES = 16
+"""Fewer than by default: a test's server is gone before it could need them."""
 
 
 @dataclass(slots=True)
@@ -79,13 +81,19 @@ class RunningService:
 
 @contextmanager
 def running_service(
-    data_dir: Path, *arguments: str, within: Sequence[str] = (), ready_timeout_s: float = 60.0
+    data_dir: Path,
+    *arguments: str,
+    within: Sequence[str] = (),
+    ready_timeout_s: float = 60.0,
+    spare_sandboxes: int | None = _SPARE_SANDBOXES,
 ) -> Iterator[RunningService]:
     """Start `lambent serve` on a free loopback port over `data_dir`, and stop it at the end.
 
-    `within` is what comes before the command, and ends by executing it.
+    `within` is what comes before the command, and ends by executing it. `spare_sandboxes` None: as by default.
     """
-    service = start_service(data_dir, *arguments, within=within, ready_timeout_s=ready_timeout_s)
+    service = start_service(
+        data_dir, *arguments, within=within, ready_timeout_s=ready_timeout_s, spare_sandboxes=spare_sandboxes
+    )
     try:
         yield service
     finally:
@@ -98,13 +106,19 @@ def running_service(
 
 
 def start_service(
-    data_dir: Path, *arguments: str, within: Sequence[str] = (), ready_timeout_s: float = 60.0
+    data_dir: Path,
+    *arguments: str,
+    within: Sequence[str] = (),
+    ready_timeout_s: float = 60.0,
+    spare_sandboxes: int | None = _SPARE_SANDBOXES,
 ) -> RunningService:
     """As `running_service`, but stopping it is the caller's."""
     port = _free_port()
     data_dir.mkdir(parents=True, exist_ok=True)
     log = data_dir.parent / f"{data_dir.name}.log"
     command = [sys.executable, "-m", "lambent", "serve", "--listen", f"127.0.0.1:{port}", "--data-dir", str(data_dir)]
+    if spare_sandboxes is not None:
+        command += ["--spare-sandboxes", str(spare_sandboxes)]
     with log.open("ab") as output:
         process = subprocess.Popen(
             [*within, *command, *arguments], stdout=output, stderr=output, stdin=subprocess.DEVNULL

@@ -14,7 +14,8 @@ from lambent.ports.log_store import Batch, GroupKey, Record, StreamKey
 from lambent.ports.store import WriteFailed
 
 _BLOCKS_PER_SLICE = 64
-_IDS_KEPT = 10_000
+_IDS_KEPT = 2_000
+"""As many streams as are written to at a time: each environment has one, while it lives."""
 
 _INSERT_GROUP = "INSERT OR IGNORE INTO groups (account, region, name, created_ms, tags) VALUES (?, ?, ?, ?, ?)"
 _INSERT_STREAM = f"INSERT OR IGNORE INTO streams (group_id, name, created_ms) VALUES (({GROUP_ID}), ?, ?)"
@@ -37,7 +38,7 @@ class LogWriter:
         self._connection = connection
         self._path = path
         self._ids: dict[StreamKey, tuple[int, int]] = {}
-        """Group and stream id of the streams written to lately."""
+        """Group and stream id of the streams that were begun lately."""
 
     def close(self) -> None:
         self._connection.close()
@@ -125,7 +126,7 @@ class LogWriter:
             return ids
         self.create_stream(stream, now_ms)
         if len(self._ids) >= _IDS_KEPT:
-            self._ids.clear()
+            del self._ids[next(iter(self._ids))]
         group_id, stream_id = self._connection.execute(_STREAM_IDS, (*stream.group, stream.name)).fetchone()
         return self._ids.setdefault(stream, (group_id, stream_id))
 

@@ -30,7 +30,7 @@ from lambent.worker.sandbox.plan import Level, SandboxPlan
 from lambent.worker.sandbox.restores import Restores, RestoringTemplate
 from lambent.worker.sandbox.shelf import Shelf
 from lambent.worker.sandbox.slot import Shape
-from lambent.worker.sandbox.spares import Demand
+from lambent.worker.sandbox.spares import FEWEST, Demand
 from lambent.worker.sandbox.stock import Stock
 from lambent.worker.sandbox.walls import StepFailed, step
 from lambent.worker.sandbox.wanted import Wanted
@@ -46,7 +46,8 @@ _DESCRIPTORS_FOR_A_SLOT = 64
 """A slot holds fifteen open, or a few more; most of all are for sandboxes that somebody wants."""
 _PREWARMED_WEIGHS = 12
 """An interpreter that waits takes 35 MiB; a child of a zygote, 3."""
-_QUIET_S = 0.5
+_QUIET_S = 0.1
+"""So long after a start, another of the same crowd is unlikely."""
 _RESPITE_S = 0.006
 """About as long as a function takes from being given a sandbox to its answer."""
 _FEW_SPARES = 2
@@ -121,12 +122,13 @@ class Sandboxd:
                         self._reap()
 
     def _patience_s(self) -> float | None:
-        own_s = self._respite_s() if self._chores else _LOOK_AROUND_S if self._has_made_ahead() else None
+        own_s = self._respite_s() if self._chores else self._look_around_s()
         zygotes_s = self._births.patience_s(now_s=time.monotonic())
         return min((one_s for one_s in (own_s, zygotes_s) if one_s is not None), default=None)
 
-    def _has_made_ahead(self) -> bool:
-        return self._shelf.ready_count > 0 or self._restores.has_spares or self._stock.has_blanks
+    def _look_around_s(self) -> float | None:
+        has_made_ahead = self._shelf.ready_count > 0 or self._restores.has_spares or self._stock.has_blanks
+        return self._quiet_in_s() or _LOOK_AROUND_S if has_made_ahead else None
 
     def _respite_s(self) -> float:
         """How much longer who was just given a sandbox shall have the CPU for itself, if some still stand ready."""
@@ -244,16 +246,22 @@ class Sandboxd:
             self._chores.append(self._restocking())
 
     def _restocking(self) -> Generator[None]:
-        """Make what is wanted and not there, let go of what is there and no longer wanted."""
+        """Let go of what is no longer wanted, make what is wanted and not there: while it is not quiet, the fewest."""
         wanted = self._demand.wanted(now_s=time.monotonic())
-        yield from self._shelf.stocking(wanted, _INDEXES_KEPT)
+        yield from self._shelf.letting_go(wanted)
+        now = wanted if not self._quiet_in_s() else {shape: min(FEWEST, count) for shape, count in wanted.items()}
+        yield from self._shelf.stocking(now, _INDEXES_KEPT)
         yield from self._restores.stocking()
         yield from self._stock.stocking(self._blanks_maximum if wanted else 0, _INDEXES_KEPT, self._may_make_blanks)
         self._is_restocking = False
 
     def _may_make_blanks(self) -> bool:
-        """Whether all stands ready, and nobody was started of late who would have to share the CPU."""
-        return not self._shelf.is_making and time.monotonic() - self._last_created_s > _QUIET_S
+        """Whether all stands ready, and it is quiet."""
+        return not self._shelf.is_making and not self._quiet_in_s()
+
+    def _quiet_in_s(self) -> float:
+        """How much longer those who were started of late shall have the CPU."""
+        return max(0, _QUIET_S - (time.monotonic() - self._last_created_s))
 
 
 def main(descriptor: int, orders: wire.Orders) -> None:

@@ -56,12 +56,15 @@ class Shelf:
             self._coming.remove(held)
         return held
 
-    def stocking(self, wanted: Mapping[Shape, int], places_kept: int) -> Generator[None]:
-        """Make what is wanted and not there, a few at a time; let go of what is there and no longer wanted."""
+    def letting_go(self, wanted: Mapping[Shape, int]) -> Generator[None]:
+        """Let go of those that stand ready and are no longer wanted."""
         for shape, shelf in list(self._ready.items()):
             while len(shelf) > wanted.get(shape, 0):
                 self._let_go(shelf[0])
                 yield
+
+    def stocking(self, wanted: Mapping[Shape, int], places_kept: int) -> Generator[None]:
+        """Make what is wanted and not there, a few at a time."""
         for shape, count in wanted.items():
             there = len(self._ready.get(shape, ())) + sum(held.slot.shape == shape for held in self._coming)
             for _ in range(count - there):

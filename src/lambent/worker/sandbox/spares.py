@@ -1,5 +1,5 @@
-"""How many sandboxes stand ready before anybody wants them: as many as were wanted at once of late, and for those whose
-first call is expected. Pure."""
+"""How many sandboxes stand ready before anybody wants them: as many as were wanted at once of late, for those whose
+first call is expected, and a reserve for crowds that nothing has announced. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ _AT_ONCE_S = 2.0
 _REMEMBERED_S = 600.0
 """Who calls many functions at once will do so again, and who deploys one will call it. What nobody has wanted in so
 long does not stand ready."""
-_FEWEST = 2
+FEWEST = 2
+"""Of each kind that is wanted at all."""
+_RESERVE_SHARE = 2
+"""Of all that may stand ready this part does, whatever was wanted, while anything is."""
 
 
 class Demand(Generic[Kind]):
@@ -45,16 +48,22 @@ class Demand(Generic[Kind]):
         self._history.pop(kind, None)
 
     def wanted(self, *, now_s: float) -> dict[Kind, int]:
-        """How many shall stand ready of each kind, the kind wanted last first; together `maximum` at most."""
+        """How many shall stand ready of each kind, the kind wanted last first; together `maximum` at most.
+
+        Of the reserve, all kinds have a like part.
+        """
+        for kind in [kind for kind, history in self._history.items() if now_s - history.last_s >= _REMEMBERED_S]:
+            del self._history[kind]
         left = self._maximum
         wanted: dict[Kind, int] = {}
         for kind, history in sorted(self._history.items(), key=lambda item: -item[1].last_s):
-            if now_s - history.last_s >= _REMEMBERED_S:
-                del self._history[kind]
-                continue
             most = min(history.most(now_s), self._maximum // self._weigh(kind))
-            wanted[kind] = min(left, max(_FEWEST, most))
+            wanted[kind] = min(left, max(FEWEST, most))
             left -= wanted[kind]
+        for kind, count in wanted.items():
+            part = self._maximum // _RESERVE_SHARE // len(wanted) // self._weigh(kind)
+            wanted[kind] += min(left, max(0, part - count))
+            left -= wanted[kind] - count
         return wanted
 
     def _of(self, kind: Kind) -> _History:
