@@ -96,7 +96,7 @@ class ServeOptions:
     environment_age_s_maximum: float = 4 * 3600.0
     drain_timeout_s: float = float(TIMEOUT_S_MAXIMUM)
     spare_sandboxes: int | None = None
-    """None: by the host's memory."""
+    """None: by the memory there is."""
     account_concurrency: int = ACCOUNT_CONCURRENCY
     code_storage_bytes: int = CODE_STORAGE_BYTES
     """For each account in each region: of functions, their versions and layers, zipped."""

@@ -23,6 +23,7 @@ from lambent.adapters.files import lock
 from lambent.config import Egress, ServeOptions, is_loopback, spare_sandboxes
 from lambent.model.errors import PlatformError
 from lambent.service_log import start_service_log
+from lambent.worker.host_memory import HostMemory
 from lambent.worker.runtime_dirs import compile_client, prepare_empty, prepare_node, prepare_python
 from lambent.worker.runtimes import Interpreter, discover
 from lambent.worker.sandbox.client import Sandboxes
@@ -119,7 +120,7 @@ async def _launch_sandboxes(
     """Start the one privileged process, while there are privileges to give."""
     spares_maximum = options.spare_sandboxes
     if spares_maximum is None:
-        spares_maximum = spare_sandboxes(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+        spares_maximum = spare_sandboxes(HostMemory.of_this_process().total_bytes())
     sandboxes = await Sandboxes.launch(
         SandboxOptions(
             state_dir=data_dir / "sandboxes",

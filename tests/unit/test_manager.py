@@ -11,7 +11,6 @@ import pytest
 from function_versions import function_version
 from lambent.manager.counter import ConcurrencyCounter
 from lambent.manager.manager import LocalManager
-from lambent.manager.placement import RESERVE_MIB
 from lambent.model.arn import FunctionArn
 from lambent.model.errors import PlatformError, TooManyRequests
 from lambent.model.events import InitializationType
@@ -305,7 +304,7 @@ async def test_idle_environments_are_let_go_after_the_idle_timeout() -> None:
 
 
 async def test_no_room_at_all_is_a_throttle_that_counts_nothing() -> None:
-    worker = NotedWorker(memory_mib=RESERVE_MIB)
+    worker = NotedWorker(memory_mib=0)
     manager = make_manager(worker, concurrency=1)
 
     for _ in range(2):

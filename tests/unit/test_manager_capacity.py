@@ -10,7 +10,6 @@ import pytest
 from test_manager import REQUEST, TARGET, VERSION, Clock, NotedWorker, run, until
 
 from lambent.manager.manager import LocalManager
-from lambent.manager.placement import RESERVE_MIB
 from lambent.model.errors import TooManyRequests
 from lambent.model.invocation import InvokeResult, Target
 from lambent.model.response_stream import ResponseStream
@@ -65,7 +64,7 @@ async def test_no_more_are_started_than_the_known_footprint_allows() -> None:
     worker.peak_mib = 96.0
     await invoke(manager, worker)
     clock.now_s += 1
-    worker.memory_mib = RESERVE_MIB + 1_000
+    worker.memory_mib = 1_000
 
     tasks = [asyncio.create_task(run(manager)) for _ in range(20)]
     await until(lambda: sum(task.done() for task in tasks) == 9)
@@ -80,7 +79,7 @@ async def test_the_longest_idle_is_evicted_for_what_it_holds() -> None:
     await invoke(manager, worker)
     clock.now_s += 1
     worker.held_mib["e0"] = 60.0
-    worker.memory_mib = RESERVE_MIB + 10
+    worker.memory_mib = 10
 
     task = asyncio.create_task(run(manager, OTHER))
     await until(lambda: len(worker.started) == 2)
@@ -102,7 +101,7 @@ async def test_what_is_being_stopped_is_not_evicted_for_again() -> None:
         worker.answer(number)
         worker.settle(number)
     await asyncio.gather(*tasks)
-    worker.memory_mib = RESERVE_MIB
+    worker.memory_mib = 0
 
     for _ in range(2):  # the second finds the memory of the first one still held by e0, who is on its way
         clock.now_s += 1
@@ -118,7 +117,7 @@ async def test_a_host_without_memory_refuses_and_evicts_nobody_in_vain() -> None
     manager = make_manager(worker, clock := Clock())
     await invoke(manager, worker)
     clock.now_s += 1
-    worker.memory_mib, worker.held_mib["e0"] = RESERVE_MIB, 6.0
+    worker.memory_mib, worker.held_mib["e0"] = 0, 6.0
 
     with pytest.raises(TooManyRequests):
         await run(manager, OTHER)
@@ -135,7 +134,7 @@ async def test_idle_ones_go_when_those_at_work_need_the_memory() -> None:
     manager.look_after_all()
     assert worker.stopped == []
 
-    worker.memory_mib = 0
+    worker.memory_mib = -1
     clock.now_s += 1
     manager.look_after_all()
 
@@ -216,7 +215,7 @@ async def test_nothing_is_made_early_where_somebody_would_have_to_go_for_it() ->
     manager.look_after_all()
     worker.lose(0)
 
-    worker.memory_mib = RESERVE_MIB + 10
+    worker.memory_mib = 10
     clock.now_s += 1_700
     manager.look_after_all()
 

@@ -12,7 +12,6 @@ from test_manager import TARGET, VERSION, Clock, NotedWorker, make_manager, run,
 from lambent.manager.counter import ConcurrencyCounter
 from lambent.manager.keep_alive import Idle, worn_out
 from lambent.manager.manager import LocalManager
-from lambent.manager.placement import RESERVE_MIB
 from lambent.model.arn import FunctionArn
 from lambent.model.errors import PlatformError, TooManyRequests
 from lambent.model.invocation import EnvironmentId, InvokeResult, Target
@@ -175,7 +174,7 @@ async def test_an_environment_that_could_not_be_made_is_told_and_disturbs_no_inv
 
 
 async def test_no_memory_is_a_failure_that_says_so() -> None:
-    worker = NotedWorker(memory_mib=RESERVE_MIB)
+    worker = NotedWorker(memory_mib=0)
     manager = make_manager(worker)
     provision(manager, 1)
 
@@ -203,7 +202,7 @@ async def test_provisioned_environments_are_neither_evicted_nor_let_go_when_idle
     manager = make_manager(worker, idle_timeout_s=0.0, clock=(clock := Clock()))
     provision(manager, 1)
     ready(worker, 0)
-    worker.memory_mib = RESERVE_MIB
+    worker.memory_mib = 0
     for _ in range(2):
         clock.now_s += 1
         manager.look_after_all()

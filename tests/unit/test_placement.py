@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lambent.manager.keep_alive import Idle
-from lambent.manager.placement import LEAST_MIB, LOOK_AGAIN_S, LOOK_SOON_S, RESERVE_MIB, Footprint, Holding, Look, Room
+from lambent.manager.placement import LEAST_MIB, LOOK_AGAIN_S, LOOK_SOON_S, Footprint, Holding, Look, Room
 from lambent.model.invocation import EnvironmentId
 
 
@@ -26,7 +26,7 @@ class Host:
 
     def look(self) -> Look:
         self.looks += 1
-        available_mib = self.free_mib + RESERVE_MIB
+        available_mib = self.free_mib
         return Look(available_mib=available_mib, growth_mib=self.growth_mib, leaving_mib=self.leaving_mib)
 
     def holdings(self) -> Iterable[Holding]:

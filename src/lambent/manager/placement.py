@@ -13,8 +13,6 @@ from dataclasses import dataclass
 
 from lambent.manager.keep_alive import Idle
 
-RESERVE_MIB = 512
-"""Memory that is never given to environments, so that the host itself stays well."""
 LEAST_MIB = 8
 _UNKNOWN_SHARE = 8
 """A version nobody has measured is expected to take an eighth of what it is configured with."""
@@ -111,7 +109,7 @@ class Room:
         if self._looked_s is not None and now_s - self._looked_s < after_s:
             return
         look = self._look()
-        self._free_mib = look.available_mib + look.leaving_mib - look.growth_mib - RESERVE_MIB
+        self._free_mib = look.available_mib + look.leaving_mib - look.growth_mib
         self._looked_s, self._idle = now_s, None
 
     def _evict(

@@ -65,7 +65,7 @@ class Worker(Protocol):
         ...
 
     def memory_available_mib(self) -> int:
-        """What this host can still give to new environments."""
+        """What this host can still give to new environments; below zero where those it has hold too much."""
         ...
 
     def memory_held_mib(self, environment_id: EnvironmentId) -> float:

@@ -24,6 +24,7 @@ from lambent.model.limits import RESTORE_TIMEOUT_S
 from lambent.ports.worker import Answer, WorkerListener
 from lambent.worker.environment import Environment, Notices, Origin
 from lambent.worker.environment_maker import EnvironmentMaker, Order
+from lambent.worker.host_memory import HostMemory
 from lambent.worker.lifecycle import TIMED_OUT, State
 from lambent.worker.outcomes import restore_error
 from lambent.worker.runtimes import Interpreter
@@ -35,6 +36,7 @@ from lambent.worker.variables import ContainerToken
 
 log = logging.getLogger(__name__)
 
+_MIB = 1024 * 1024
 _TEMPLATES_TRIED = 3
 
 
@@ -56,6 +58,7 @@ class LocalWorker:
     def __init__(self, sandboxes: Sandboxes, maker: EnvironmentMaker) -> None:
         self._sandboxes = sandboxes
         self._maker = maker
+        self._memory = HostMemory.of_this_process()
         self._templates = Templates(self._start_template, self.stop)
         self._listener: WorkerListener | None = None
         self._environments: dict[EnvironmentId, Environment] = {}
@@ -156,7 +159,7 @@ class LocalWorker:
         self._maker.expect(version)
 
     def memory_available_mib(self) -> int:
-        return _memory_available_mib()
+        return self._memory.free_bytes() // _MIB
 
     def memory_held_mib(self, environment_id: EnvironmentId) -> float:
         environment = self._environments.get(environment_id)
@@ -246,11 +249,3 @@ class LocalWorker:
 
     def _gone(self, environment_id: EnvironmentId) -> None:
         self._ends[environment_id].set()
-
-
-def _memory_available_mib() -> int:
-    with open("/proc/meminfo", "rb") as meminfo:
-        for line in meminfo:
-            if line.startswith(b"MemAvailable:"):
-                return int(line.split()[1]) // 1024
-    return 0
