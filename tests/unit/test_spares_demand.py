@@ -11,8 +11,8 @@ from lambent.worker.sandbox.spares import Demand
 HELLO, SDK = Shape.usual("python3.12"), Shape.usual("python3.12+sdk")
 
 
-def demand(maximum: int, *taken: tuple[Shape, float]) -> Demand[Shape]:
-    made: Demand[Shape] = Demand(maximum)
+def demand(maximum: int, *taken: tuple[Shape, float], reserve: int = 0) -> Demand[Shape]:
+    made: Demand[Shape] = Demand(maximum, reserve=reserve)
     for shape, now_s in taken:
         made.took(shape, now_s=now_s)
     return made
@@ -22,29 +22,33 @@ def test_nothing_stands_ready_before_anything_was_wanted() -> None:
     assert demand(16).wanted(now_s=0.0) == {}
 
 
-def test_half_of_what_may_stand_ready_does_once_anything_was_wanted() -> None:
-    wanted = demand(16, (HELLO, 0.0))
+def test_what_was_wanted_once_stands_ready_twice() -> None:
+    assert demand(16, (HELLO, 0.0)).wanted(now_s=60.0) == {HELLO: 2}
+
+
+def test_the_reserve_stands_ready_once_anything_was_wanted() -> None:
+    wanted = demand(16, (HELLO, 0.0), reserve=8)
 
     assert wanted.wanted(now_s=599.0) == {HELLO: 8}
     assert wanted.wanted(now_s=600.0) == {}
 
 
-def test_what_is_expected_again_and_again_is_wanted_once() -> None:
+def test_what_is_expected_again_and_again_stands_ready_twice() -> None:
     expecting = demand(16)
     for number in range(10):
         expecting.expect(HELLO, now_s=0.1 * number)
 
-    assert expecting.wanted(now_s=1.0) == {HELLO: 8}
+    assert expecting.wanted(now_s=1.0) == {HELLO: 2}
 
 
 def test_all_kinds_have_a_like_part_of_the_reserve() -> None:
-    wanted = demand(16, *[(HELLO, 0.1 * number) for number in range(10)], (SDK, 1.0))
+    wanted = demand(16, *[(HELLO, 0.1 * number) for number in range(10)], (SDK, 1.0), reserve=8)
 
     assert wanted.wanted(now_s=1.5) == {SDK: 4, HELLO: 10}
 
 
 def test_at_least_two_stand_ready_of_each_kind() -> None:
-    assert demand(4, (HELLO, 0.0), (SDK, 1.0)).wanted(now_s=1.5) == {SDK: 2, HELLO: 2}
+    assert demand(4, (HELLO, 0.0), (SDK, 1.0), reserve=2).wanted(now_s=1.5) == {SDK: 2, HELLO: 2}
 
 
 def test_as_many_stand_ready_as_were_wanted_at_once_in_the_last_ten_minutes() -> None:
@@ -58,7 +62,7 @@ def test_as_many_stand_ready_as_were_wanted_at_once_in_the_last_ten_minutes() ->
 def test_those_who_come_one_after_the_other_are_no_crowd() -> None:
     wanted = demand(16, *[(HELLO, 2.0 * number) for number in range(10)])
 
-    assert wanted.wanted(now_s=19.0) == {HELLO: 8}
+    assert wanted.wanted(now_s=19.0) == {HELLO: 2}
 
 
 def test_the_largest_crowd_is_forgotten_before_a_smaller_one_that_came_later() -> None:
@@ -97,7 +101,7 @@ def test_of_what_weighs_more_fewer_stand_ready_but_never_fewer_than_two() -> Non
 def test_what_nobody_wants_any_more_does_not_stand_ready() -> None:
     wanted = demand(16, (HELLO, 0.0), (SDK, 500.0))
 
-    assert wanted.wanted(now_s=601.0) == {SDK: 8}
+    assert wanted.wanted(now_s=601.0) == {SDK: 2}
 
 
 def test_what_was_wanted_last_comes_first_when_there_cannot_be_all() -> None:
@@ -107,7 +111,7 @@ def test_what_was_wanted_last_comes_first_when_there_cannot_be_all() -> None:
 
 
 def test_the_reserve_of_what_weighs_more_is_smaller() -> None:
-    weighed: Demand[Shape] = Demand(48, lambda shape: 4)
+    weighed: Demand[Shape] = Demand(48, lambda shape: 4, reserve=24)
     weighed.took(HELLO, now_s=0.0)
 
     assert weighed.wanted(now_s=1.0) == {HELLO: 6}
@@ -125,7 +129,7 @@ def test_without_spares_nothing_ever_stands_ready() -> None:
 def test_there_are_never_more_than_the_maximum(
     maximum: int, events: list[tuple[Shape, float, bool]], now_s: float
 ) -> None:
-    history = demand(maximum)
+    history = demand(maximum, reserve=maximum // 2)
     for shape, at_s, is_expected in sorted(events, key=lambda one: one[1]):
         (history.expect_one_more if is_expected else history.took)(shape, now_s=at_s)
 

@@ -51,6 +51,8 @@ _QUIET_S = 0.1
 _RESPITE_S = 0.006
 """About as long as a function takes from being given a sandbox to its answer."""
 _FEW_SPARES = 2
+_RESERVE_SHARE = 2
+"""Of all that may stand ready this part does, however few were wanted: nothing announces a crowd."""
 _DONE = object()
 _CHORES_PER_STEP = 64
 """For each that many, one step of what can wait comes before what cannot."""
@@ -88,7 +90,7 @@ class Sandboxd:
         self._restores = Restores(server, host, self._selector, free, self._chores, spares_maximum)
         self._shelf = Shelf(self._stock, self._births, self._chores)
         self._wanted = Wanted(server, self._stock, self._births, self._restores, self._chores)
-        self._demand: Demand[Shape] = Demand(spares_maximum, _weigh)
+        self._demand: Demand[Shape] = Demand(spares_maximum, _weigh, reserve=spares_maximum // _RESERVE_SHARE)
         self._blanks_maximum = min(spares_maximum * _BLANKS_FOR_A_SPARE, _BLANKS_MAXIMUM, _slots_made_ahead())
         self._is_restocking = False
         self._last_created_s = 0.0

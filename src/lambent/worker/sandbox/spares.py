@@ -17,16 +17,18 @@ _REMEMBERED_S = 600.0
 long does not stand ready."""
 FEWEST = 2
 """Of each kind that is wanted at all."""
-_RESERVE_SHARE = 2
-"""Of all that may stand ready this part does, whatever was wanted, while anything is."""
 
 
 class Demand(Generic[Kind]):
     """The sandboxes taken of late, by kind. Times are seconds of one monotonic clock."""
 
-    def __init__(self, maximum: int, weigh: Callable[[Kind], int] = lambda kind: 1) -> None:
-        """At most `maximum` together; of a kind that weighs n, about an n-th of that."""
+    def __init__(self, maximum: int, weigh: Callable[[Kind], int] = lambda kind: 1, reserve: int = 0) -> None:
+        """At most `maximum` together; of a kind that weighs n, about an n-th of that.
+
+        `reserve`: so many stand ready as long as any kind is wanted, all kinds having a like part of them.
+        """
         self._maximum = maximum
+        self._reserve = reserve
         self._weigh = weigh
         self._history: dict[Kind, _History] = {}
 
@@ -48,10 +50,7 @@ class Demand(Generic[Kind]):
         self._history.pop(kind, None)
 
     def wanted(self, *, now_s: float) -> dict[Kind, int]:
-        """How many shall stand ready of each kind, the kind wanted last first; together `maximum` at most.
-
-        Of the reserve, all kinds have a like part.
-        """
+        """How many shall stand ready of each kind, the kind wanted last first; together `maximum` at most."""
         for kind in [kind for kind, history in self._history.items() if now_s - history.last_s >= _REMEMBERED_S]:
             del self._history[kind]
         left = self._maximum
@@ -61,7 +60,7 @@ class Demand(Generic[Kind]):
             wanted[kind] = min(left, max(FEWEST, most))
             left -= wanted[kind]
         for kind, count in wanted.items():
-            part = self._maximum // _RESERVE_SHARE // len(wanted) // self._weigh(kind)
+            part = self._reserve // len(wanted) // self._weigh(kind)
             wanted[kind] += min(left, max(0, part - count))
             left -= wanted[kind] - count
         return wanted
