@@ -33,8 +33,8 @@ from lambent.ports.worker import Answer, Worker
 log = logging.getLogger(__name__)
 
 _NO_MEMORY = "This host has no memory left for another environment"
-_FOOTPRINTS_MAXIMUM = 2_000
-"""Versions whose footprint is remembered after their last environment; who was started for longest is forgotten."""
+_FOOTPRINTS_MAXIMUM = 10_000
+"""Functions whose footprints are remembered after their last environment; started longest ago, forgotten first."""
 _RESPONDED_GRACE_S = 0.005
 """How long an invoke waits for an environment that has just answered, before a new one is started for it."""
 
@@ -82,8 +82,8 @@ class LocalManager:
         self._pools: dict[str, Pool] = {}
         self._pool_of: dict[EnvironmentId, Pool] = {}
         self._capacity = Capacity(worker, self._pool_of)
-        self._footprints: dict[str, Footprint] = {}
-        """By pool key, and so by all that an environment is made from."""
+        self._footprints: dict[FunctionArn, dict[str, Footprint]] = {}
+        """Of each function by pool key, and so by all that an environment is made from."""
         self._habits = Habits() if is_adaptive else None
         self._kept: dict[FunctionArn, frozenset[str]] = {}
         """By function: the pools that its record knows."""
@@ -141,6 +141,7 @@ class LocalManager:
             del self._kept[function]
             if self._habits is not None:
                 self._habits.forget(function)
+        self._forget_footprints(function, keep=keep)
         for key, pool in list(self._pools.items()):
             if pool.function != function:
                 continue
@@ -292,11 +293,18 @@ class LocalManager:
         return pool
 
     def _footprint(self, target: Target) -> Footprint:
-        footprint = self._footprints.pop(target.pool_key, None) or Footprint(target.version.memory_mib)
-        self._footprints[target.pool_key] = footprint
+        known = self._footprints.pop(target.version.arn, {})
+        self._footprints[target.version.arn] = known
         if len(self._footprints) > _FOOTPRINTS_MAXIMUM:
             del self._footprints[next(iter(self._footprints))]
-        return footprint
+        return known.setdefault(target.pool_key, Footprint(target.version.memory_mib))
+
+    def _forget_footprints(self, function: FunctionArn, *, keep: Collection[str]) -> None:
+        known = self._footprints.get(function, {})
+        for key in [key for key in known if key not in keep]:
+            del known[key]
+        if not known:
+            self._footprints.pop(function, None)
 
     def _is_within_rate(self, pool: Pool) -> bool:
         """Whether one more invoke may use what is provisioned, as fast as AWS has it used; counts it."""

@@ -14,8 +14,8 @@ from lambent.ports.log_store import Batch, GroupKey, Record, StreamKey
 from lambent.ports.store import WriteFailed
 
 _BLOCKS_PER_SLICE = 64
-_IDS_KEPT = 2_000
-"""As many streams as are written to at a time: each environment has one, while it lives."""
+_IDS_KEPT_MS = 60_000
+"""A stream is written to as long as its environment lives. Then nobody asks for its ids again."""
 
 _INSERT_GROUP = "INSERT OR IGNORE INTO groups (account, region, name, created_ms, tags) VALUES (?, ?, ?, ?, ?)"
 _INSERT_STREAM = f"INSERT OR IGNORE INTO streams (group_id, name, created_ms) VALUES (({GROUP_ID}), ?, ?)"
@@ -38,7 +38,10 @@ class LogWriter:
         self._connection = connection
         self._path = path
         self._ids: dict[StreamKey, tuple[int, int]] = {}
-        """Group and stream id of the streams that were begun lately."""
+        """Group and stream id of the streams written to lately."""
+        self._older_ids: dict[StreamKey, tuple[int, int]] = {}
+        """Of those that have not been since these were the late ones."""
+        self._ids_since_ms = 0
 
     def close(self) -> None:
         self._connection.close()
@@ -90,7 +93,7 @@ class LogWriter:
 
     def drop_group(self, group: GroupKey) -> int | None:
         """Take the group and its streams away; its blocks, which nobody can see any more, are left to be deleted."""
-        self._ids.clear()
+        self._forget_ids()
         row = self._connection.execute(GROUP_ID, group).fetchone()
         if row is None:
             return None
@@ -100,7 +103,7 @@ class LogWriter:
 
     def drop_stream(self, stream: StreamKey) -> int | None:
         """Like `drop_group`, for one stream."""
-        self._ids.clear()
+        self._forget_ids()
         row = self._connection.execute(_STREAM_IDS, (*stream.group, stream.name)).fetchone()
         if row is None:
             return None
@@ -116,7 +119,7 @@ class LogWriter:
         return len(rows), sum(size for _, _, size in rows)
 
     def _roll_back(self) -> None:
-        self._ids.clear()  # some may have been given in this transaction
+        self._forget_ids()  # some may have been given in this transaction
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
 
@@ -124,11 +127,19 @@ class LogWriter:
         ids = self._ids.get(stream)
         if ids is not None:
             return ids
-        self.create_stream(stream, now_ms)
-        if len(self._ids) >= _IDS_KEPT:
-            del self._ids[next(iter(self._ids))]
-        group_id, stream_id = self._connection.execute(_STREAM_IDS, (*stream.group, stream.name)).fetchone()
-        return self._ids.setdefault(stream, (group_id, stream_id))
+        if now_ms >= self._ids_since_ms + _IDS_KEPT_MS:
+            self._older_ids, self._ids, self._ids_since_ms = self._ids, {}, now_ms
+        ids = self._older_ids.pop(stream, None)
+        if ids is None:
+            self.create_stream(stream, now_ms)
+            group_id, stream_id = self._connection.execute(_STREAM_IDS, (*stream.group, stream.name)).fetchone()
+            ids = (group_id, stream_id)
+        self._ids[stream] = ids
+        return ids
+
+    def _forget_ids(self) -> None:
+        self._ids.clear()
+        self._older_ids.clear()
 
     def _append_block(self, group_id: int, stream_id: int, records: Sequence[Record], ingested_ms: int) -> None:
         first_ms, last_ms = records[0].timestamp_ms, records[-1].timestamp_ms
