@@ -51,6 +51,14 @@ async def test_what_was_appended_is_read_in_order_of_time(store: LogStore) -> No
     ]
 
 
+async def test_a_stream_that_is_written_to_again_after_hours_is_the_same_one(store: LogStore) -> None:
+    for hour, (stream, text) in enumerate([(A, "one"), (B, "two"), (B, "three"), (A, "four")]):
+        await store.append([batch(stream, (hour, text), ingested_ms=3_600_000 * hour)])
+
+    assert texts(await store.read(Query(group=GROUP, streams=("a",)))) == ["one", "four"]
+    assert texts(await store.read(Query(group=GROUP, streams=("b",)))) == ["two", "three"]
+
+
 async def test_events_of_one_moment_keep_the_order_of_their_arrival(store: LogStore) -> None:
     for text in ("first", "second", "third"):
         await store.append([batch(A, (5, text), (5, text + "!"))])

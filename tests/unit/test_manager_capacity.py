@@ -73,6 +73,23 @@ async def test_no_more_are_started_than_the_known_footprint_allows() -> None:
     await given_up(tasks)
 
 
+async def test_the_footprint_of_a_deleted_function_is_forgotten() -> None:
+    worker = NotedWorker()
+    manager = make_manager(worker, clock := Clock())
+    worker.peak_mib = 96.0
+    await invoke(manager, worker)
+    manager.retire(TARGET.version.arn, keep=())
+    worker.lose(0)
+    manager.look_after_all()
+    clock.now_s += 1
+    worker.memory_mib = 1_000
+
+    tasks = [asyncio.create_task(run(manager)) for _ in range(20)]
+    await until(lambda: len(worker.started) == 21)
+
+    await given_up(tasks)
+
+
 async def test_the_longest_idle_is_evicted_for_what_it_holds() -> None:
     worker = NotedWorker()
     manager = make_manager(worker, clock := Clock())
@@ -157,6 +174,7 @@ async def test_a_function_with_a_habit_has_no_environment_until_shortly_before_i
     manager.look_after_all()
     assert worker.stopped == ["e0"]
     worker.lose(0)
+    manager.look_after_all()
     clock.now_s += 1_600
     manager.look_after_all()
     assert worker.started == ["e0"]
@@ -177,6 +195,7 @@ async def test_an_environment_that_was_made_early_goes_when_its_call_does_not_co
     await habitual(manager, worker, clock)
     manager.look_after_all()
     worker.lose(0)
+    manager.look_after_all()
     clock.now_s += 1_700
     manager.look_after_all()
     worker.settle(1)
@@ -200,6 +219,7 @@ async def test_nothing_is_made_early_of_what_was_updated_or_deleted(keep: set[st
     await habitual(manager, worker, clock)
     manager.look_after_all()
     worker.lose(0)
+    manager.look_after_all()
 
     manager.retire(VERSION.arn, keep=keep)
     clock.now_s += 1_700
@@ -214,6 +234,7 @@ async def test_nothing_is_made_early_where_somebody_would_have_to_go_for_it() ->
     await habitual(manager, worker, clock)
     manager.look_after_all()
     worker.lose(0)
+    manager.look_after_all()
 
     worker.memory_mib = 10
     clock.now_s += 1_700
