@@ -48,6 +48,7 @@ _RESULTS = Path(__file__).parent / "results"
 def warm(server: lambent.Target, scale: float) -> list[Row]:
     """Latency and throughput of warm invokes, the client included; one vCPU each, so that no quota is measured."""
     server.deploy("hello", lambent.HELLO, MemorySize=1769)
+    server.settle()
     rows: list[Row] = []
     for connections, count in ((1, 4000), (8, 16000), (32, 16000)):
         count = int(count * scale)
@@ -77,6 +78,7 @@ def _warm_with_awss_client(server: lambent.Target, count: int) -> Row:
     what = "warm invoke, AWS's own runtime client"
     try:
         awss_client.deploy(server, "hello-awss-client")
+        server.settle()
     except peer_rie.Unavailable as exc:
         return {"what": what, "skipped": str(exc)}
     measured = server.load("hello-awss-client", connections=1, count=count, warmup=count // 10)

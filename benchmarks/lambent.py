@@ -6,7 +6,7 @@ import json
 import time
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,8 +55,9 @@ class Target:
         return self.service.client(access_key=self.credential.access_key_id, secret_key=self.credential.secret)
 
     def settle(self) -> None:
-        """Wait until what was started for the first function of a runtime is ready, as it is for every later one."""
+        """Wait until what was started for the first function of a runtime is ready, and all stands ready that shall."""
         time.sleep(_SETTLE_S)
+        self._wait_until_unchanged(lambda: True)
 
     def deploy(self, name: str, code: str | bytes | Mapping[str, str], **parameters: Any) -> None:
         """With AWS's default of 128 MB, and its share of a processor, unless told otherwise."""
@@ -129,11 +130,14 @@ class Target:
         client = self.client
         for name in names:
             client.delete_function(FunctionName=name)
+        self._wait_until_unchanged(lambda: not self.environments())
+
+    def _wait_until_unchanged(self, is_cleared: Callable[[], bool]) -> None:
         deadline = time.monotonic() + _CLEARED_S
         last: set[int] = set()
         while time.monotonic() < deadline:
             processes = {one.pid for one in self.first_processes()}
-            if processes == last and not self.environments():
+            if processes == last and is_cleared():
                 return
             last = processes
             time.sleep(_UNCHANGED_S)

@@ -29,8 +29,8 @@ def test_what_was_wanted_once_stands_ready_twice() -> None:
 def test_the_reserve_stands_ready_once_anything_was_wanted() -> None:
     wanted = demand(16, (HELLO, 0.0), reserve=8)
 
-    assert wanted.wanted(now_s=599.0) == {HELLO: 8}
-    assert wanted.wanted(now_s=600.0) == {}
+    assert wanted.kept(now_s=599.0) == {HELLO: 8}
+    assert wanted.kept(now_s=600.0) == {}
 
 
 def test_what_is_expected_again_and_again_stands_ready_twice() -> None:
@@ -44,11 +44,11 @@ def test_what_is_expected_again_and_again_stands_ready_twice() -> None:
 def test_all_kinds_have_a_like_part_of_the_reserve() -> None:
     wanted = demand(16, *[(HELLO, 0.1 * number) for number in range(10)], (SDK, 1.0), reserve=8)
 
-    assert wanted.wanted(now_s=1.5) == {SDK: 4, HELLO: 10}
+    assert wanted.kept(now_s=1.5) == {SDK: 4, HELLO: 10}
 
 
 def test_at_least_two_stand_ready_of_each_kind() -> None:
-    assert demand(4, (HELLO, 0.0), (SDK, 1.0), reserve=2).wanted(now_s=1.5) == {SDK: 2, HELLO: 2}
+    assert demand(4, (HELLO, 0.0), (SDK, 1.0), reserve=2).kept(now_s=1.5) == {SDK: 2, HELLO: 2}
 
 
 def test_as_many_stand_ready_as_were_wanted_at_once_in_the_last_ten_minutes() -> None:
@@ -114,7 +114,7 @@ def test_the_reserve_of_what_weighs_more_is_smaller() -> None:
     weighed: Demand[Shape] = Demand(48, lambda shape: 4, reserve=24)
     weighed.took(HELLO, now_s=0.0)
 
-    assert weighed.wanted(now_s=1.0) == {HELLO: 6}
+    assert weighed.kept(now_s=1.0) == {HELLO: 6}
 
 
 def test_without_spares_nothing_ever_stands_ready() -> None:
@@ -133,4 +133,6 @@ def test_there_are_never_more_than_the_maximum(
     for shape, at_s, is_expected in sorted(events, key=lambda one: one[1]):
         (history.expect_one_more if is_expected else history.took)(shape, now_s=at_s)
 
-    assert sum(history.wanted(now_s=now_s).values()) <= maximum
+    wanted, kept = history.wanted(now_s=now_s), history.kept(now_s=now_s)
+    assert sum(kept.values()) <= maximum
+    assert all(kept[shape] >= count for shape, count in wanted.items())

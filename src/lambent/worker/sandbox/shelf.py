@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 
 from lambent.model.errors import PlatformError
 from lambent.worker.sandbox.births import Births
@@ -56,20 +56,27 @@ class Shelf:
             self._coming.remove(held)
         return held
 
-    def letting_go(self, wanted: Mapping[Shape, int]) -> Generator[None]:
-        """Let go of those that stand ready and are no longer wanted."""
+    def letting_go(self, kept: Mapping[Shape, int]) -> Generator[None]:
+        """Let go of those that stand ready beyond what is kept."""
         for shape, shelf in list(self._ready.items()):
-            while len(shelf) > wanted.get(shape, 0):
+            while len(shelf) > kept.get(shape, 0):
                 self._let_go(shelf[0])
                 yield
 
-    def stocking(self, wanted: Mapping[Shape, int], places_kept: int) -> Generator[None]:
-        """Make what is wanted and not there, a few at a time."""
+    def lacking(self, wanted: Mapping[Shape, int]) -> Iterator[Shape]:
+        """Each shape as often as it is wanted and neither there nor about to be."""
         for shape, count in wanted.items():
             there = len(self._ready.get(shape, ())) + sum(held.slot.shape == shape for held in self._coming)
-            for _ in range(count - there):
-                if len(self._coming) < _COMING_MAXIMUM and self._stock.places_left > places_kept:
-                    yield from self._making(shape)
+            yield from [shape] * (count - there)
+
+    def stocking(
+        self, wanted: Mapping[Shape, int], places_kept: int, *, at_once: int = _COMING_MAXIMUM
+    ) -> Generator[None]:
+        """Make what is wanted and not there, a few at a time."""
+        for shape in self.lacking(wanted):
+            if len(self._coming) >= at_once or self._stock.places_left <= places_kept:
+                return
+            yield from self._making(shape)
 
     def close(self) -> None:
         """Give back those that stand ready, in which nothing runs any more."""

@@ -25,7 +25,7 @@ class Demand(Generic[Kind]):
     def __init__(self, maximum: int, weigh: Callable[[Kind], int] = lambda kind: 1, reserve: int = 0) -> None:
         """At most `maximum` together; of a kind that weighs n, about an n-th of that.
 
-        `reserve`: so many stand ready as long as any kind is wanted, all kinds having a like part of them.
+        `reserve`: so many are kept as long as any kind is wanted, all kinds having a like part of them.
         """
         self._maximum = maximum
         self._reserve = reserve
@@ -59,11 +59,17 @@ class Demand(Generic[Kind]):
             most = min(history.most(now_s), self._maximum // self._weigh(kind))
             wanted[kind] = min(left, max(FEWEST, most))
             left -= wanted[kind]
-        for kind, count in wanted.items():
-            part = self._reserve // len(wanted) // self._weigh(kind)
-            wanted[kind] += min(left, max(0, part - count))
-            left -= wanted[kind] - count
         return wanted
+
+    def kept(self, *, now_s: float) -> dict[Kind, int]:
+        """How many may stand ready of each kind: those wanted, and the reserve; together `maximum` at most."""
+        kept = self.wanted(now_s=now_s)
+        left = self._maximum - sum(kept.values())
+        for kind, count in kept.items():
+            part = self._reserve // len(kept) // self._weigh(kind)
+            kept[kind] += min(left, max(0, part - count))
+            left -= kept[kind] - count
+        return kept
 
     def _of(self, kind: Kind) -> _History:
         return self._history.setdefault(kind, _History(self._maximum))
