@@ -78,6 +78,7 @@ def _warm_with_awss_client(server: lambent.Target, count: int) -> Row:
     what = "warm invoke, AWS's own runtime client"
     try:
         awss_client.deploy(server, "hello-awss-client")
+        server.load("hello-awss-client", connections=1, count=1)  # of its kind a part of the reserve is made
         server.settle()
     except peer_rie.Unavailable as exc:
         return {"what": what, "skipped": str(exc)}
