@@ -174,7 +174,6 @@ async def test_a_function_with_a_habit_has_no_environment_until_shortly_before_i
     manager.look_after_all()
     assert worker.stopped == ["e0"]
     worker.lose(0)
-    manager.look_after_all()
     clock.now_s += 1_600
     manager.look_after_all()
     assert worker.started == ["e0"]
@@ -195,7 +194,6 @@ async def test_an_environment_that_was_made_early_goes_when_its_call_does_not_co
     await habitual(manager, worker, clock)
     manager.look_after_all()
     worker.lose(0)
-    manager.look_after_all()
     clock.now_s += 1_700
     manager.look_after_all()
     worker.settle(1)
@@ -219,7 +217,6 @@ async def test_nothing_is_made_early_of_what_was_updated_or_deleted(keep: set[st
     await habitual(manager, worker, clock)
     manager.look_after_all()
     worker.lose(0)
-    manager.look_after_all()
 
     manager.retire(VERSION.arn, keep=keep)
     clock.now_s += 1_700
@@ -234,7 +231,6 @@ async def test_nothing_is_made_early_where_somebody_would_have_to_go_for_it() ->
     await habitual(manager, worker, clock)
     manager.look_after_all()
     worker.lose(0)
-    manager.look_after_all()
 
     worker.memory_mib = 10
     clock.now_s += 1_700

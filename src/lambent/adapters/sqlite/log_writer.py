@@ -15,6 +15,7 @@ from lambent.ports.store import WriteFailed
 
 _BLOCKS_PER_SLICE = 64
 _IDS_KEPT_MS = 60_000
+_IDS_KEPT = 5_000
 """A stream is written to as long as its environment lives. Then nobody asks for its ids again."""
 
 _INSERT_GROUP = "INSERT OR IGNORE INTO groups (account, region, name, created_ms, tags) VALUES (?, ?, ?, ?, ?)"
@@ -127,7 +128,7 @@ class LogWriter:
         ids = self._ids.get(stream)
         if ids is not None:
             return ids
-        if now_ms >= self._ids_since_ms + _IDS_KEPT_MS:
+        if now_ms >= self._ids_since_ms + _IDS_KEPT_MS or len(self._ids) >= _IDS_KEPT:
             self._older_ids, self._ids, self._ids_since_ms = self._ids, {}, now_ms
         ids = self._older_ids.pop(stream, None)
         if ids is None:
