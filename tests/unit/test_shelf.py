@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections import deque
 from collections.abc import Generator
 from typing import cast
@@ -11,19 +12,24 @@ import pytest
 from lambent.worker.sandbox.births import Births
 from lambent.worker.sandbox.held import Held
 from lambent.worker.sandbox.shelf import Shelf
-from lambent.worker.sandbox.slot import Shape, Slot
+from lambent.worker.sandbox.slot import Generation, Shape, Slot, WalledSlot
 from lambent.worker.sandbox.stock import Stock
 
 PYTHON, NODE = Shape("python3.13", 512, 1024), Shape("nodejs22.x", 512, 1024)
 
 
-class FakeSlot:
-    generation = None
-
+class FakeSlot(WalledSlot):
     def __init__(self, shape: Shape) -> None:
         self.shape = shape
+        self.generation = Generation(0, socket.socketpair()[0])
 
     def hold_back(self) -> None:
+        pass
+
+    def prewarm(self) -> None:
+        pass
+
+    def kill(self) -> None:
         pass
 
 
@@ -58,6 +64,13 @@ def stock(shelf: Shelf, wanted: dict[Shape, int]) -> None:
         pass
 
 
+def stand_ready(shelf: Shelf, births: FakeBirths, shape: Shape, count: int) -> None:
+    while shelf.ready_count < count:
+        stock(shelf, {shape: count})
+        for held in births.asked:
+            shelf.booted(held)  # those that stand ready already are not made so again
+
+
 def test_only_a_few_are_made_at_a_time(shelf: Shelf, births: FakeBirths) -> None:
     stock(shelf, {PYTHON: 16})
 
@@ -87,3 +100,22 @@ def test_another_is_made_for_one_that_was_given_away(shelf: Shelf, births: FakeB
     stock(shelf, {PYTHON: 2})
 
     assert len(births.asked) == 3
+
+
+def test_of_a_surplus_as_many_are_let_go_as_are_asked_for(shelf: Shelf, births: FakeBirths) -> None:
+    stand_ready(shelf, births, PYTHON, 5)
+
+    steps = sum(1 for _ in shelf.letting_go({PYTHON: 3}, at_most=1))
+
+    assert (steps, shelf.ready_count) == (1, 4)
+    assert sum(1 for _ in shelf.letting_go({PYTHON: 3}, at_most=100)) == 1
+    assert shelf.surplus({PYTHON: 3}) is None
+    assert shelf.ready_count == 3
+
+
+def test_what_is_kept_no_longer_is_surplus(shelf: Shelf, births: FakeBirths) -> None:
+    stand_ready(shelf, births, PYTHON, 1)
+
+    assert shelf.surplus({PYTHON: 1}) is None
+    assert shelf.surplus({NODE: 1}) is not None
+    assert shelf.lacking({NODE: 2}) == [NODE, NODE]

@@ -54,7 +54,7 @@ _FEW_SPARES = 2
 _RESERVE_SHARE = 2
 """Of all that may stand ready this part does, however few were wanted: nothing announces a crowd."""
 _RESERVE_PACE_S = 0.05
-"""One takes 8 ms of CPU. Who is called meanwhile shall hardly notice."""
+"""One takes 8 ms of CPU, and letting go of one 2. Who is called meanwhile shall hardly notice."""
 _DONE = object()
 _CHORES_PER_STEP = 64
 """For each that many, one step of what can wait comes before what cannot."""
@@ -88,14 +88,15 @@ class Sandboxd:
         self._births = Births(self._selector, zygotes, self._generations)
         free = deque(range(SANDBOXES_MAXIMUM))
         self._stock = Stock(host, free)
-        spares_maximum = min(orders.spares_maximum, _slots_made_ahead()) if isolation else 0
-        self._restores = Restores(server, host, self._selector, free, self._chores, spares_maximum)
+        self._spares_maximum = min(orders.spares_maximum, _slots_made_ahead()) if isolation else 0
+        self._restores = Restores(server, host, self._selector, free, self._chores, self._spares_maximum)
         self._shelf = Shelf(self._stock, self._births, self._chores)
         self._wanted = Wanted(server, self._stock, self._births, self._restores, self._chores)
-        self._demand: Demand[Shape] = Demand(spares_maximum, _weigh, reserve=spares_maximum // _RESERVE_SHARE)
-        self._blanks_maximum = min(spares_maximum * _BLANKS_FOR_A_SPARE, _BLANKS_MAXIMUM, _slots_made_ahead())
+        reserve = self._spares_maximum // _RESERVE_SHARE
+        self._demand: Demand[Shape] = Demand(self._spares_maximum, _weigh, reserve)
+        self._blanks_maximum = min(self._spares_maximum * _BLANKS_FOR_A_SPARE, _BLANKS_MAXIMUM, _slots_made_ahead())
         self._is_restocking = False
-        self._lacks_reserve = False
+        self._is_settled = True
         self._reserve_due_s = 0.0
         self._last_created_s = 0.0
 
@@ -134,7 +135,7 @@ class Sandboxd:
 
     def _look_around_s(self) -> float | None:
         has_made_ahead = self._shelf.ready_count > 0 or self._restores.has_spares or self._stock.has_blanks
-        often_s = _RESERVE_PACE_S if self._lacks_reserve else _LOOK_AROUND_S
+        often_s = _LOOK_AROUND_S if self._is_settled else _RESERVE_PACE_S
         return self._quiet_in_s() or often_s if has_made_ahead else None
 
     def _respite_s(self) -> float:
@@ -253,19 +254,21 @@ class Sandboxd:
             self._chores.append(self._restocking())
 
     def _restocking(self) -> Generator[None]:
-        """Let go of what is no longer kept, make what is wanted and not there: while it is not quiet, the fewest."""
+        """Make what is wanted and not there, while it is not quiet the fewest; let go of what is no longer kept."""
         now_s = time.monotonic()
         wanted, kept = self._demand.wanted(now_s=now_s), self._demand.kept(now_s=now_s)
-        yield from self._shelf.letting_go(kept)
         is_quiet = not self._quiet_in_s()
         now = wanted if is_quiet else {shape: min(FEWEST, count) for shape, count in wanted.items()}
+        is_due = is_quiet and now_s >= self._reserve_due_s
+        too_many = self._shelf.count + len(self._shelf.lacking(now)) - self._spares_maximum
+        yield from self._shelf.letting_go(kept, at_most=max(too_many, int(is_due)))
         yield from self._shelf.stocking(now, _INDEXES_KEPT)
         yield from self._restores.stocking()
-        if is_quiet and now_s >= self._reserve_due_s:
+        if is_due:
             self._reserve_due_s = now_s + _RESERVE_PACE_S
             yield from self._shelf.stocking(kept, _INDEXES_KEPT, at_once=1)
         yield from self._stock.stocking(self._blanks_maximum if wanted else 0, _INDEXES_KEPT, self._may_make_blanks)
-        self._lacks_reserve = next(self._shelf.lacking(kept), None) is not None
+        self._is_settled = self._shelf.surplus(kept) is None and not self._shelf.lacking(kept)
         self._is_restocking = False
 
     def _may_make_blanks(self) -> bool:

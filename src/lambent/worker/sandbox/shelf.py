@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Mapping
 
 from lambent.model.errors import PlatformError
 from lambent.worker.sandbox.births import Births
@@ -36,6 +36,11 @@ class Shelf:
         return sum(map(len, self._ready.values()))
 
     @property
+    def count(self) -> int:
+        """How many stand ready, or are about to."""
+        return self.ready_count + len(self._coming)
+
+    @property
     def is_making(self) -> bool:
         """Whether some will stand ready soon."""
         return bool(self._coming)
@@ -56,18 +61,26 @@ class Shelf:
             self._coming.remove(held)
         return held
 
-    def letting_go(self, kept: Mapping[Shape, int]) -> Generator[None]:
-        """Let go of those that stand ready beyond what is kept."""
-        for shape, shelf in list(self._ready.items()):
-            while len(shelf) > kept.get(shape, 0):
-                self._let_go(shelf[0])
-                yield
+    def letting_go(self, kept: Mapping[Shape, int], at_most: int) -> Generator[None]:
+        """Let go of some of the surplus."""
+        for _ in range(at_most):
+            held = self.surplus(kept)
+            if held is None:
+                return
+            self._let_go(held)
+            yield
 
-    def lacking(self, wanted: Mapping[Shape, int]) -> Iterator[Shape]:
+    def surplus(self, kept: Mapping[Shape, int]) -> Held | None:
+        """One that stands ready beyond what is kept."""
+        return next((shelf[0] for shape, shelf in self._ready.items() if len(shelf) > kept.get(shape, 0)), None)
+
+    def lacking(self, wanted: Mapping[Shape, int]) -> list[Shape]:
         """Each shape as often as it is wanted and neither there nor about to be."""
+        lacking: list[Shape] = []
         for shape, count in wanted.items():
             there = len(self._ready.get(shape, ())) + sum(held.slot.shape == shape for held in self._coming)
-            yield from [shape] * (count - there)
+            lacking += [shape] * (count - there)
+        return lacking
 
     def stocking(
         self, wanted: Mapping[Shape, int], places_kept: int, *, at_once: int = _COMING_MAXIMUM
