@@ -30,7 +30,7 @@ pytestmark = [
 
 SERVER_ID = "spares"
 SPARES_MAXIMUM = 8
-RESERVE = 4
+RESERVE = 5
 INTERPRETER = next((one for one in discover() if one.language == "python"), None)
 
 HELLO = """

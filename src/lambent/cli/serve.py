@@ -71,8 +71,8 @@ def serve(
         How long running invokes may go on once the server was told to stop.
     spare_sandboxes:
         How many sandboxes stand ready before anybody wants them, at most: as many as were wanted at once in the last
-        ten minutes, and one for each function deployed in that time and not yet called; half of them always, for ten
-        minutes after a function was started or deployed. By default what a 32nd of the host's memory holds, and
+        ten minutes, and one for each function deployed in that time and not yet called; two thirds of them always,
+        for ten minutes after a function was started or deployed. By default what a 32nd of the host's memory holds, and
         256 at most.
     account_concurrency:
         How many invokes may run at once.

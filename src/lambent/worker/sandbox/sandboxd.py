@@ -51,7 +51,7 @@ _QUIET_S = 0.1
 _RESPITE_S = 0.006
 """About as long as a function takes from being given a sandbox to its answer."""
 _FEW_SPARES = 2
-_RESERVE_SHARE = 2
+_RESERVE_SHARE = 2 / 3
 """Of all that may stand ready this part does, however few were wanted: nothing announces a crowd."""
 _RESERVE_PACE_S = 0.05
 """One takes 8 ms of CPU, and letting go of one 2. Who is called meanwhile shall hardly notice."""
@@ -92,7 +92,7 @@ class Sandboxd:
         self._restores = Restores(server, host, self._selector, free, self._chores, self._spares_maximum)
         self._shelf = Shelf(self._stock, self._births, self._chores)
         self._wanted = Wanted(server, self._stock, self._births, self._restores, self._chores)
-        reserve = self._spares_maximum // _RESERVE_SHARE
+        reserve = int(self._spares_maximum * _RESERVE_SHARE)
         self._demand: Demand[Shape] = Demand(self._spares_maximum, _weigh, reserve)
         self._blanks_maximum = min(self._spares_maximum * _BLANKS_FOR_A_SPARE, _BLANKS_MAXIMUM, _slots_made_ahead())
         self._is_restocking = False
