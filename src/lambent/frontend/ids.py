@@ -12,7 +12,7 @@ _VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 
 def new_request_id() -> str:
     """A version 4 UUID."""
-    digits = f"{_draw(128):032x}"
+    digits = format(_draw(128), "032x")
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{_VARIANT[digits[16]]}{digits[17:20]}-{digits[20:]}"
 
 

@@ -36,9 +36,8 @@ class Tracing:
     def header(self, given: str | None, version: FunctionVersion) -> str:
         """What the invocation of this version carries; members of `given` that are not ours stay."""
         if given is None:
-            digits = f"{self._bits(160):040x}"
-            root = f"1-{int(self._now()):08x}-{digits[:24]}"
-            return f"Root={root};Parent={digits[24:]};Sampled={self._decision(version)}"
+            now, digits = format(int(self._now()), "08x"), format(self._bits(160), "040x")
+            return f"Root=1-{now}-{digits[:24]};Parent={digits[24:]};Sampled={self._decision(version)}"
         fields = dict(part.strip().partition("=")[::2] for part in given.split(";"))
         if _ROOT.fullmatch(fields.get("Root", "")) and "Parent" in fields and fields.get("Sampled") in _DECISIONS:
             return given

@@ -350,7 +350,7 @@ class Environment:
         lines = (
             f"content-type: application/json\r\n"
             f"lambda-runtime-aws-request-id: {request.request_id}\r\n"
-            f"lambda-runtime-deadline-ms: {invocation.deadline * 1000:.0f}\r\n"
+            f"lambda-runtime-deadline-ms: {int(invocation.deadline * 1000)}\r\n"
             f"lambda-runtime-invoked-function-arn: {request.function}\r\n"
         )
         if request.trace_id:
