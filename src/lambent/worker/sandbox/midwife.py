@@ -108,12 +108,17 @@ def _lay_to_rest(template: Tracee, pid_1: int) -> None:
         held |= threads
     while others := [pid for pid in process_tree.descendants(pid_1) if pid != template.pid]:
         for pid in others:
-            with suppress(ProcessLookupError, FileNotFoundError):
+            with suppress(ProcessLookupError, FileNotFoundError, PermissionError):  # by all of these it has ended
                 _kill_beside(pid_1, pid)
 
 
 def _kill_beside(pid_1: int, pid: int) -> None:
-    """Unless the number has come to stand for another sandbox's process, or the host's."""
+    """Unless the number has come to stand for another sandbox's process, or the host's.
+
+    Raises:
+        ProcessLookupError, FileNotFoundError, PermissionError: it ended meanwhile. The last where its folder in /proc
+            was there still: then nobody may see its namespaces.
+    """
     process = os.pidfd_open(pid)
     try:
         if os.path.samestat(os.stat(f"/proc/{pid}/ns/pid"), os.stat(f"/proc/{pid_1}/ns/pid")):
