@@ -14,6 +14,7 @@ from lambent.worker.sandbox.held import Held
 from lambent.worker.sandbox.shelf import Shelf
 from lambent.worker.sandbox.slot import Generation, Shape, Slot, WalledSlot
 from lambent.worker.sandbox.stock import Stock
+from lambent.worker.sandbox.walls import StepFailed
 
 PYTHON, NODE = Shape("python3.13", 512, 1024), Shape("nodejs22.x", 512, 1024)
 
@@ -35,9 +36,12 @@ class FakeSlot(WalledSlot):
 
 class FakeStock:
     places_left = 100
+    is_failing = False
 
     def making(self, shape: Shape) -> Generator[None, None, Slot]:
         yield
+        if self.is_failing:
+            raise StepFailed("make cgroups", OSError("no space left"))
         return cast(Slot, FakeSlot(shape))
 
 
@@ -55,8 +59,13 @@ def births() -> FakeBirths:
 
 
 @pytest.fixture
-def shelf(births: FakeBirths) -> Shelf:
-    return Shelf(cast(Stock, FakeStock()), cast(Births, births), deque())
+def slots() -> FakeStock:
+    return FakeStock()
+
+
+@pytest.fixture
+def shelf(slots: FakeStock, births: FakeBirths) -> Shelf:
+    return Shelf(cast(Stock, slots), cast(Births, births), deque())
 
 
 def stock(shelf: Shelf, wanted: dict[Shape, int]) -> None:
@@ -119,3 +128,13 @@ def test_what_is_kept_no_longer_is_surplus(shelf: Shelf, births: FakeBirths) -> 
     assert shelf.surplus({PYTHON: 1}) is None
     assert shelf.surplus({NODE: 1}) is not None
     assert shelf.lacking({NODE: 2}) == [NODE, NODE]
+
+
+def test_a_failure_shows_until_one_stands_ready_again(shelf: Shelf, slots: FakeStock, births: FakeBirths) -> None:
+    slots.is_failing = True
+    stock(shelf, {PYTHON: 1})
+    assert shelf.has_failed
+
+    slots.is_failing = False
+    stand_ready(shelf, births, PYTHON, 1)
+    assert not shelf.has_failed

@@ -37,7 +37,7 @@ from lambent.worker.sandbox.wanted import Wanted
 from lambent.worker.sandbox.zygotes import Zygote, Zygotes
 
 _LOOK_AROUND_S = 1.0
-"""How often, in quiet times, it is seen whether too many sandboxes stand ready."""
+"""How often, in quiet times, it is seen whether too many sandboxes stand ready; and tried again what has failed."""
 _INDEXES_KEPT = 256
 """Places that are never taken by sandboxes that nobody wants yet."""
 _BLANKS_FOR_A_SPARE = 8
@@ -135,7 +135,7 @@ class Sandboxd:
 
     def _look_around_s(self) -> float | None:
         has_made_ahead = self._shelf.ready_count > 0 or self._restores.has_spares or self._stock.has_blanks
-        often_s = _LOOK_AROUND_S if self._is_settled else _RESERVE_PACE_S
+        often_s = _LOOK_AROUND_S if self._is_settled or self._shelf.has_failed else _RESERVE_PACE_S
         return self._quiet_in_s() or often_s if has_made_ahead else None
 
     def _respite_s(self) -> float:
@@ -265,7 +265,7 @@ class Sandboxd:
         yield from self._shelf.stocking(now, _INDEXES_KEPT)
         yield from self._restores.stocking()
         if is_due:
-            self._reserve_due_s = now_s + _RESERVE_PACE_S
+            self._reserve_due_s = now_s + (_LOOK_AROUND_S if self._shelf.has_failed else _RESERVE_PACE_S)
             yield from self._shelf.stocking(kept, _INDEXES_KEPT, at_once=1)
         yield from self._stock.stocking(self._blanks_maximum if wanted else 0, _INDEXES_KEPT, self._may_make_blanks)
         self._is_settled = self._shelf.surplus(kept) is None and not self._shelf.lacking(kept)

@@ -29,6 +29,8 @@ class Shelf:
         self._chores = chores
         self._ready: dict[Shape, list[Held]] = {}
         self._coming: list[Held] = []
+        self.has_failed = False
+        """The last one that was begun came to nothing."""
 
     @property
     def ready_count(self) -> int:
@@ -100,7 +102,7 @@ class Shelf:
         try:
             held = Held((yield from self._stock.making(shape)), self)
         except (StepFailed, PlatformError) as exc:
-            log.warning("sandbox.spare_not_made", extra={"reason": str(exc)})
+            self._note_failure(exc)
             return
         self._coming.append(held)
         try:
@@ -110,6 +112,10 @@ class Shelf:
         else:
             self._births.ask(held)
         yield
+
+    def _note_failure(self, failure: StepFailed | PlatformError) -> None:
+        self.has_failed = True
+        log.warning("sandbox.spare_not_made", extra={"reason": str(failure)})
 
     def _let_go(self, held: Held) -> None:
         """From now on nobody shall take it."""
@@ -124,7 +130,7 @@ class Shelf:
     # Their owner ------------------------------------------------------------------------------------------------------
 
     def unborn(self, held: Held, failure: StepFailed) -> None:
-        log.warning("sandbox.spare_not_made", extra={"reason": str(failure)})
+        self._note_failure(failure)
         self.ended(held)
 
     def booted(self, held: Held) -> None:
@@ -136,9 +142,10 @@ class Shelf:
         try:
             held.slot.prewarm()
         except StepFailed as failure:
-            log.warning("sandbox.spare_not_made", extra={"reason": str(failure)})
+            self._note_failure(failure)
             held.kill()
         else:
+            self.has_failed = False
             self._ready.setdefault(held.slot.shape, []).append(held)
 
     def failed(self, held: Held, failure: StepFailed) -> None:
