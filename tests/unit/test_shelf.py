@@ -37,9 +37,11 @@ class FakeSlot(WalledSlot):
 class FakeStock:
     places_left = 100
     is_failing = False
+    asked = 0
 
     def making(self, shape: Shape) -> Generator[None, None, Slot]:
         yield
+        self.asked += 1
         if self.is_failing:
             raise StepFailed("make cgroups", OSError("no space left"))
         return cast(Slot, FakeSlot(shape))
@@ -128,6 +130,14 @@ def test_what_is_kept_no_longer_is_surplus(shelf: Shelf, births: FakeBirths) -> 
     assert shelf.surplus({PYTHON: 1}) is None
     assert shelf.surplus({NODE: 1}) is not None
     assert shelf.lacking({NODE: 2}) == [NODE, NODE]
+
+
+def test_where_one_cannot_be_made_no_more_are_tried_at_once(shelf: Shelf, slots: FakeStock) -> None:
+    slots.is_failing = True
+
+    stock(shelf, {PYTHON: 16, NODE: 2})
+
+    assert slots.asked == 1
 
 
 def test_a_failure_shows_until_one_stands_ready_again(shelf: Shelf, slots: FakeStock, births: FakeBirths) -> None:

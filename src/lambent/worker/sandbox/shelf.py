@@ -87,11 +87,13 @@ class Shelf:
     def stocking(
         self, wanted: Mapping[Shape, int], places_kept: int, *, at_once: int = _COMING_MAXIMUM
     ) -> Generator[None]:
-        """Make what is wanted and not there, a few at a time."""
+        """Make what is wanted and not there, a few at a time; after a failure one, and if it fails no more."""
         for shape in self.lacking(wanted):
             if len(self._coming) >= at_once or self._stock.places_left <= places_kept:
                 return
             yield from self._making(shape)
+            if self.has_failed:
+                return
 
     def close(self) -> None:
         """Give back those that stand ready, in which nothing runs any more."""
