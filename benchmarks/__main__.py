@@ -10,20 +10,18 @@ import json
 import os
 import platform
 import signal
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 
 from benchmarks import (
-    awss_client,
     capacity,
     floor_fork,
-    floor_loop,
     floor_node,
     keep_alive,
     lambent,
@@ -31,96 +29,50 @@ from benchmarks import (
     sandbox_rate,
     snapstart,
     streams,
+    warm,
 )
 from benchmarks import control as control_plane
 from benchmarks import events as events_story
 from benchmarks.backing import back
-from benchmarks.load import Measured
+from benchmarks.bench import Bench, Row, at
 from benchmarks.polling import polling
+from benchmarks.processors import Processors
 from lambent.testing.service import running_service
 from lambent.worker.runtimes import discover
-
-Row = dict[str, object]
 
 _RESULTS = Path(__file__).parent / "results"
 
 
-def warm(server: lambent.Target, scale: float) -> list[Row]:
-    """Latency and throughput of warm invokes, the client included; one vCPU each, so that no quota is measured."""
-    server.deploy("hello", lambent.HELLO, MemorySize=1769)
-    server.settle()
-    rows: list[Row] = []
-    for connections, count in ((1, 4000), (8, 16000), (32, 16000)):
-        count = int(count * scale)
-        floor = floor_loop.measure(connections=connections, count=count)
-        server.load("hello", connections=connections, count=count // 10)  # and others stand ready for those it starts
-        server.settle()
-        before = server.cpu_s()
-        measured = server.load("hello", connections=connections, count=count, warmup=count // 10)
-        cpu_s = server.cpu_s() - before
-        peer = _peer(lambda n=connections, c=count: peer_rie.measure_warm(connections=n, count=c), connections)
-        rows.append(
-            {
-                "what": f"warm invoke, {connections} at once",
-                **_latency(measured),
-                "per second": round(measured.per_second),
-                "failures": measured.failures,
-                "server CPU s per 1,000": round(cpu_s / (1.1 * count) * 1000, 3),
-                "client CPU s per 1,000": round(measured.cpu_s / count * 1000, 3),
-                "floor p50 ms": round(floor.percentile(0.5) * 1000, 3),
-                "floor per second": round(floor.per_second),
-                "p50 / floor": round(measured.percentile(0.5) / floor.percentile(0.5), 2),
-                **peer,
-            }
-        )
-    return [*rows, _warm_with_awss_client(server, int(4000 * scale))]
-
-
-def _warm_with_awss_client(server: lambent.Target, count: int) -> Row:
-    what = "warm invoke, AWS's own runtime client"
-    try:
-        awss_client.deploy(server, "hello-awss-client")
-        server.load("hello-awss-client", connections=1, count=1)  # of its kind a part of the reserve is made
-        server.settle()
-    except peer_rie.Unavailable as exc:
-        return {"what": what, "skipped": str(exc)}
-    measured = server.load("hello-awss-client", connections=1, count=count, warmup=count // 10)
-    return {
-        "what": what,
-        **_latency(measured),
-        "per second": round(measured.per_second),
-        "failures": measured.failures,
-    }
-
-
-def cold(server: lambent.Target, scale: float) -> list[Row]:
+def cold(bench: Bench) -> list[Row]:
     """A function never invoked before: sandbox, runtime, handler, answer; and the floor, a bare sandbox forked."""
-    count = max(5, int(100 * scale))
+    count = bench.times(100, least=5)
     floor = floor_fork.measure(max(20, count))
-    rows: list[Row] = []
-    for what, code in (("hello", lambent.HELLO), ("boto3 imported", lambent.USES_SDK)):
-        latencies = server.cold(f"cold-{what.partition(' ')[0]}", code, count)
-        rows.append(
-            {
-                "what": f"cold {what}",
-                "p50 ms": round(_at(latencies, 0.5) * 1000, 2),
-                "p99 ms": round(_at(latencies, 0.99) * 1000, 2),
-                "least ms": round(latencies[0] * 1000, 2),
-                "floor p50 ms": round(_at(floor, 0.5) * 1000, 2),
-                "floor least ms": round(floor[0] * 1000, 2),
-                "p50 / floor": round(_at(latencies, 0.5) / _at(floor, 0.5), 1),
-            }
-        )
+    rows = [
+        _cold(bench, f"cold {what}", count, floor, code)
+        for what, code in (("hello", lambent.HELLO), ("boto3 imported", lambent.USES_SDK))
+    ]
     try:
         back(count * lambent.TOUCHED_MIB)
         peer_latencies = peer_rie.measure_cold(max(3, count // 10))
-        rows[0]["RIE p50 ms"] = round(_at(peer_latencies, 0.5) * 1000, 2)
+        rows[0]["RIE p50 ms"] = round(at(peer_latencies, 0.5) * 1000, 2)
     except peer_rie.Unavailable as exc:
         rows[0]["RIE"] = str(exc)
     return rows
 
 
-def node(server: lambent.Target, scale: float) -> list[Row]:
+def _cold(bench: Bench, what: str, count: int, floor: list[float], code: str) -> Row:
+    row: Row = {"what": what}
+    latencies = bench.server.cold(what.replace(" ", "-"), code, count, told=bench.telling(row))
+    return {
+        **row,
+        **_slow(latencies),
+        "floor p50 ms": round(at(floor, 0.5) * 1000, 2),
+        "floor least ms": round(floor[0] * 1000, 2),
+        "p50 / floor": round(at(latencies, 0.5) / at(floor, 0.5), 1),
+    }
+
+
+def node(bench: Bench) -> list[Row]:
     """Node.js, warm and cold from an interpreter that waits; beside it the start of an interpreter, in no sandbox."""
     found = next((one for one in discover() if one.language == "nodejs"), None)
     if found is None:
@@ -130,69 +82,72 @@ def node(server: lambent.Target, scale: float) -> list[Row]:
         "CommonJS": {"index.js": "exports.handler = async (event) => event;"},
         "ES module": {"index.mjs": "export const handler = async (event) => event;"},
     }
-    count = int(4000 * scale)
+    server, count = bench.server, bench.times(1000)
     server.deploy("hello-node", modules["CommonJS"], MemorySize=1769, **settings)
-    measured = server.load("hello-node", connections=1, count=count, warmup=count // 2)
-    rows: list[Row] = [{"what": "warm invoke of Node.js", **_latency(measured), "failures": measured.failures}]
-    floor = floor_node.measure(found.executable, max(10, int(40 * scale)))
+    server.load("hello-node", connections=1, count=2 * count)
+    warm = bench.rounds(lambda: server.load("hello-node", connections=1, count=count))
+    rows: list[Row] = [{"what": "warm invoke of Node.js", **warm.row}]
+    floor = floor_node.measure(found.executable, bench.times(40, least=10))
     for kind, files in modules.items():
-        latencies = server.cold(f"cold-node-{kind[0]}", files, max(5, int(60 * scale)), pause_s=0.5, **settings)
-        rows.append(
-            {
-                "what": f"cold hello, Node.js, {kind}",
-                "p50 ms": round(_at(latencies, 0.5) * 1000, 2),
-                "p99 ms": round(_at(latencies, 0.99) * 1000, 2),
-                "least ms": round(latencies[0] * 1000, 2),
-                "node -e 0, p50 ms": round(_at(floor, 0.5) * 1000, 2),
-            }
+        row: Row = {"what": f"cold hello, Node.js, {kind}"}
+        latencies = server.cold(
+            f"cold-node-{kind[0]}", files, bench.times(60, least=5), pause_s=0.5, told=bench.telling(row), **settings
         )
+        rows.append({**row, **_slow(latencies), "node -e 0, p50 ms": round(at(floor, 0.5) * 1000, 2)})
     return rows
 
 
-def snap_start(server: lambent.Target, scale: float) -> list[Row]:
+def snap_start(bench: Bench) -> list[Row]:
     """numpy imported and 50 MB of numbers made in Init: with SnapStart, and without."""
-    count = max(5, int(60 * scale))
+    count = bench.times(60, least=5)
     floor = floor_fork.measure(max(20, count))
+    row: Row = {"what": "SnapStart, numpy and 50 MB"}
     try:
-        with snapstart.numpy_layer(server) as layer:
-            with_it = snapstart.restored(server, layer, count)
-            without = snapstart.initialised(server, layer, max(3, count // 6))
+        with snapstart.numpy_layer(bench.server) as layer:
+            with_it = snapstart.restored(bench.server, layer, count, bench.telling(row))
+            without = snapstart.initialised(bench.server, layer, max(3, count // 6), bench.telling({}))
     except snapstart.Unavailable as exc:
         return [{"what": "SnapStart", "numpy": str(exc)}]
     return [
         {
-            "what": "SnapStart, numpy and 50 MB",
-            "p50 ms": round(_at(with_it, 0.5) * 1000, 2),
-            "p99 ms": round(_at(with_it, 0.99) * 1000, 2),
-            "least ms": round(with_it[0] * 1000, 2),
-            "floor p50 ms": round(_at(floor, 0.5) * 1000, 2),
-            "p50 / floor": round(_at(with_it, 0.5) / _at(floor, 0.5), 1),
-            "without SnapStart p50 ms": round(_at(without, 0.5) * 1000, 2),
+            **row,
+            **_slow(with_it),
+            "floor p50 ms": round(at(floor, 0.5) * 1000, 2),
+            "p50 / floor": round(at(with_it, 0.5) / at(floor, 0.5), 1),
+            "without SnapStart p50 ms": round(at(without, 0.5) * 1000, 2),
             "without, least ms": round(without[0] * 1000, 2),
         }
     ]
 
 
-def sandboxes(server: lambent.Target, scale: float) -> list[Row]:
+def sandboxes(bench: Bench) -> list[Row]:
     """Sandboxes made a second, default egress, nothing run in them: by sandboxd alone."""
-    count = max(20, int(400 * scale))
-    back(count * lambent.TOUCHED_MIB)
-    per_second, cleared_per_second = sandbox_rate.measure(count)
+    count = bench.times(400, least=20)
+
+    def measure() -> sandbox_rate.Rate:
+        back(count * lambent.TOUCHED_MIB)
+        return sandbox_rate.measure(count)
+
+    rounds = bench.processors.rounds(measure, wanted=1, at_most=bench.times(8))
+    rate = rounds[0].measured
     return [
         {
             "what": f"{count} sandboxes",
-            "made per second": round(per_second),
-            "cleared away per second": round(cleared_per_second),
+            "made per second": round(rate.per_second),
+            "cleared away per second": round(rate.cleared_per_second),
+            "rounds": f"1 of {len(rounds)}",
+            "processors": round(rounds[0].speed, 2),
+            "all rounds": [round(one.measured.per_second) for one in rounds],
         }
     ]
 
 
-def memory(server: lambent.Target, scale: float) -> list[Row]:
+def memory(bench: Bench) -> list[Row]:
     """What an idle server and an idle environment hold, and how long a server takes to be ready: one of its own."""
     with tempfile.TemporaryDirectory(prefix="lambent-idle-") as folder:
         first_start_s = lambent.start_s(Path(folder, "data"))
         start_s = lambent.start_s(Path(folder, "data"))
-        held = lambent.memory(Path(folder, "data"), max(2, int(20 * scale)))
+        held = lambent.memory(Path(folder, "data"), bench.times(20, least=2))
     return [
         {"what": "idle server", "PSS MiB": round(held.server_mib, 1)},
         {"what": "idle environment", "PSS MiB": round(held.shared_mib, 2), "private MiB": round(held.private_mib, 2)},
@@ -200,7 +155,7 @@ def memory(server: lambent.Target, scale: float) -> list[Row]:
     ]
 
 
-def burst(server: lambent.Target, scale: float) -> list[Row]:
+def burst(bench: Bench) -> list[Row]:
     """Simultaneous first calls of a function that sleeps for a second, and of one that sleeps for longer.
 
     On a server of its own: nobody has called so many at once before the first of them, and as many before the second.
@@ -209,26 +164,29 @@ def burst(server: lambent.Target, scale: float) -> list[Row]:
         tempfile.TemporaryDirectory(prefix="lambent-burst-") as folder,
         lambent.target(Path(folder, "data")) as fresh,
     ):
+        fresh_bench = replace(bench, server=fresh)
         rows = [
-            _burst(fresh, max(10, int(number * scale)), which)
+            _burst(fresh_bench, bench.times(number, least=10), which)
             for number in (200, 1000)
             for which in ("the first", "another, of another function")
         ]
-        back(int(1000 * scale) * lambent.TOUCHED_MIB)
-        return [*rows, capacity.alive(fresh, max(10, int(1000 * scale)))]
+        back(bench.times(1000) * lambent.TOUCHED_MIB)
+        return [*rows, capacity.alive(fresh, bench.times(1000, least=10))]
 
 
-def _burst(server: lambent.Target, count: int, which: str) -> Row:
-    name = "sleeper"
+def _burst(bench: Bench, count: int, which: str) -> Row:
+    server, name = bench.server, "sleeper"
     server.deploy(name, lambent.SLEEPER, Timeout=60)
     server.settle()
     back(count * lambent.TOUCHED_MIB)
     standing = server.standing()
-    measured = server.load(name, connections=count, count=count)
+    row: Row = {"what": f"burst of {count} × 1 s, {which}"}
+    with bench.telling(row):
+        measured = server.load(name, connections=count, count=count)
     alive = server.environments()
     server.remove(name)
     return {
-        "what": f"burst of {count} × 1 s, {which}",
+        **row,
         "all answered s": round(measured.elapsed_s, 2),
         "failures": measured.failures,
         "sandboxes that stood ready": standing,
@@ -237,11 +195,12 @@ def _burst(server: lambent.Target, count: int, which: str) -> Row:
     }
 
 
-def stream(server: lambent.Target, scale: float) -> list[Row]:
+def stream(bench: Bench) -> list[Row]:
     """The first piece of a stream beside a whole warm invoke, by the same client; then 200 MB of it."""
+    server = bench.server
     server.deploy("hello-stream", lambent.HELLO, MemorySize=1769)
     server.deploy("streamer", streams.STREAMER, MemorySize=1769, Timeout=60)
-    count, mib = int(4000 * scale), 199
+    count, mib = bench.times(4000), 199
     invoke = server.request("hello-stream", b'{"key":"first"}').encode()
     first = server.request("streamer", b"{}", operation=lambent.INVOKE_WITH_RESPONSE_STREAM).encode()
     large = server.request("streamer", b'{"mib":%d}' % mib, operation=lambent.INVOKE_WITH_RESPONSE_STREAM)
@@ -251,15 +210,15 @@ def stream(server: lambent.Target, scale: float) -> list[Row]:
     whole = streams.first_bytes(server.port, invoke, b'"first"}', count)
     soonest = streams.first_bytes(server.port, first, b"0\r\n\r\n", count)
     process = psutil.Process(server.service.process.pid)
-    flows = [streams.flow(server.port, large.encode(), process) for _ in range(max(2, int(5 * scale)))]
+    flows = [streams.flow(server.port, large.encode(), process) for _ in range(bench.times(5, least=2))]
     fastest = max(flows, key=lambda one: one.mib_per_second)
     return [
         {
             "what": "first byte of a stream",
-            "p50 ms": round(_at(soonest, 0.5) * 1000, 3),
-            "p99 ms": round(_at(soonest, 0.99) * 1000, 3),
-            "whole warm invoke p50 ms": round(_at(whole, 0.5) * 1000, 3),
-            "p50 / whole invoke": round(_at(soonest, 0.5) / _at(whole, 0.5), 2),
+            "p50 ms": round(at(soonest, 0.5) * 1000, 3),
+            "p99 ms": round(at(soonest, 0.99) * 1000, 3),
+            "whole warm invoke p50 ms": round(at(whole, 0.5) * 1000, 3),
+            "p50 / whole invoke": round(at(soonest, 0.5) / at(whole, 0.5), 2),
         },
         {
             "what": f"stream of {mib} MiB",
@@ -271,12 +230,12 @@ def stream(server: lambent.Target, scale: float) -> list[Row]:
     ]
 
 
-def control(server: lambent.Target, scale: float) -> list[Row]:
+def control(bench: Bench) -> list[Row]:
     """Creations, pages of a long list, a start over many functions: on servers of its own, whose stores it fills."""
-    functions, creations = int(10_000 * scale), int(400 * scale)
+    functions, creations = bench.times(10_000), bench.times(400)
     with control_plane.two_stores() as (empty, full):
         control_plane.fill(full, functions)
-        starts_s = [_at(sorted(control_plane.start_s(one) for _ in range(3)), 0.5) for one in (empty, full)]
+        starts_s = [at(sorted(control_plane.start_s(one) for _ in range(3)), 0.5) for one in (empty, full)]
         with running_service(full, "--egress", "none") as service:
             client = service.client()
             pages = {kind: sorted(control_plane.pages(client, **kind_of)) for kind, kind_of in _LISTS.items()}
@@ -291,8 +250,8 @@ def control(server: lambent.Target, scale: float) -> list[Row]:
         *(
             {
                 "what": f"a page of {kind}, of {functions}",
-                "p50 ms": round(_at(taken, 0.5) * 1000, 2),
-                "p99 ms": round(_at(taken, 0.99) * 1000, 2),
+                "p50 ms": round(at(taken, 0.5) * 1000, 2),
+                "p99 ms": round(at(taken, 0.99) * 1000, 2),
             }
             for kind, taken in pages.items()
         ),
@@ -310,13 +269,13 @@ def control(server: lambent.Target, scale: float) -> list[Row]:
 _LISTS: dict[str, dict[str, str]] = {"functions": {}, "all versions": {"FunctionVersion": "ALL"}}
 
 
-def events(server: lambent.Target, scale: float) -> list[Row]:
+def events(bench: Bench) -> list[Row]:
     """Asynchronous invokes, each on disk before it is accepted."""
-    return [*events_story.deliveries(server, scale), *events_story.waiting(scale)]
+    return [*events_story.deliveries(bench.server, bench.scale), *events_story.waiting(bench.scale)]
 
 
-STORIES: dict[str, Callable[[lambent.Target, float], list[Row]]] = {
-    "warm": warm,
+STORIES: dict[str, Callable[[Bench], list[Row]]] = {
+    "warm": warm.rows,
     "cold": cold,
     "node": node,
     "snapstart": snap_start,
@@ -355,8 +314,10 @@ def _measure(names: list[str], scale: float) -> list[Row]:
         with (
             tempfile.TemporaryDirectory(prefix="lambent-benchmark-") as folder,
             lambent.target(Path(folder, "data")) as server,
+            Processors() as processors,
         ):
-            rows += [_told(row) for name in stories for row in STORIES[name](server, scale)]
+            bench = Bench(server, processors, scale)
+            rows += [_told(row) for name in stories for row in STORIES[name](bench)]
     return rows
 
 
@@ -376,29 +337,13 @@ def _parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _latency(measured: Measured) -> Row:
+def _slow(latencies: list[float]) -> Row:
+    """What takes milliseconds, sorted."""
     return {
-        "p50 ms": round(measured.percentile(0.5) * 1000, 3),
-        "p99 ms": round(measured.percentile(0.99) * 1000, 3),
+        "p50 ms": round(at(latencies, 0.5) * 1000, 2),
+        "p99 ms": round(at(latencies, 0.99) * 1000, 2),
+        "least ms": round(latencies[0] * 1000, 2),
     }
-
-
-def _peer(measure: Callable[[], Measured], connections: int) -> Row:
-    """The emulator serves one invocation at a time and breaks on more."""
-    if connections > 1:
-        return {}
-    try:
-        measured = measure()
-    except (peer_rie.Unavailable, subprocess.SubprocessError) as exc:
-        return {"RIE": str(exc)}
-    return {
-        "RIE p50 ms": round(measured.percentile(0.5) * 1000, 3),
-        "RIE per second": round(measured.per_second),
-    }
-
-
-def _at(values: list[float], share: float) -> float:
-    return values[min(len(values) - 1, int(len(values) * share))]
 
 
 def _machine() -> Row:

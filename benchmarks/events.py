@@ -15,6 +15,7 @@ import msgspec
 import psutil
 
 from benchmarks import lambent
+from benchmarks.bench import Row
 from benchmarks.load import Measured
 from lambent.adapters.sqlite.event_queue import SqliteEventQueue
 from lambent.iam.sigv4 import sign
@@ -22,8 +23,6 @@ from lambent.model.arn import FunctionArn
 from lambent.model.event import EventHead
 from lambent.model.invocation import RequestId
 from lambent.ports.event_queue import Item
-
-Row = dict[str, object]
 
 CLIENTS = 32
 _PATIENCE_S = 120

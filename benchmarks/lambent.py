@@ -7,7 +7,7 @@ import time
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,11 +103,19 @@ class Target:
         )
 
     def cold(
-        self, prefix: str, code: str | Mapping[str, str], count: int, *, pause_s: float = 0.0, **parameters: Any
+        self,
+        prefix: str,
+        code: str | Mapping[str, str],
+        count: int,
+        *,
+        pause_s: float = 0.0,
+        told: AbstractContextManager[None],
+        **parameters: Any,
     ) -> list[float]:
         """Seconds from request to answer of functions that were never invoked, sorted. All have the same code.
 
         With a pause before each, what stands ready is made anew meanwhile; without, they also measure how fast.
+        `told` is entered while it is measured.
         """
         names = [f"{prefix}-{number}" for number in range(count)]
         for name in [f"{prefix}-first", *names]:
@@ -115,9 +123,10 @@ class Target:
         self.settle()
         back(count * TOUCHED_MIB)
         try:
-            if not pause_s:
-                return self.load(*names, connections=1, count=count).latencies_s
-            return sorted(self._cold_after(pause_s, name) for name in names)
+            with told:
+                if not pause_s:
+                    return self.load(*names, connections=1, count=count).latencies_s
+                return sorted(self._cold_after(pause_s, name) for name in names)
         finally:
             self.remove(f"{prefix}-first", *names)
 

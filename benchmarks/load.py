@@ -13,7 +13,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import cast
 
@@ -38,12 +38,15 @@ class Load:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """Latencies in seconds, sorted; `cpu_s` is the client's own."""
+    """Latencies in seconds, sorted; `started_s` by `time.perf_counter`; `cpu_s` is the client's own."""
 
     latencies_s: list[float]
+    started_s: float
     elapsed_s: float
     cpu_s: float
     failures: int
+    server_cpu_s: float = 0.0
+    """Where somebody has looked at it."""
 
     def percentile(self, share: float) -> float:
         return self.latencies_s[min(len(self.latencies_s) - 1, int(len(self.latencies_s) * share))]
@@ -51,6 +54,18 @@ class Measured:
     @property
     def per_second(self) -> float:
         return len(self.latencies_s) / self.elapsed_s
+
+
+def together(parts: Sequence[Measured]) -> Measured:
+    """What was measured in turns, as one."""
+    return Measured(
+        latencies_s=sorted(latency for part in parts for latency in part.latencies_s),
+        started_s=min(part.started_s for part in parts),
+        elapsed_s=sum(part.elapsed_s for part in parts),
+        cpu_s=sum(part.cpu_s for part in parts),
+        failures=sum(part.failures for part in parts),
+        server_cpu_s=sum(part.server_cpu_s for part in parts),
+    )
 
 
 def run(load: Load) -> Measured:
@@ -127,6 +142,7 @@ async def _generate(load: Load) -> Measured:
     elapsed_s = time.perf_counter() - started
     return Measured(
         latencies_s=sorted(latencies),
+        started_s=started,
         elapsed_s=elapsed_s,
         cpu_s=time.process_time() - cpu,
         failures=sum(connection.failures for connection in connections),

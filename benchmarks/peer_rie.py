@@ -28,9 +28,9 @@ class Unavailable(Exception):
     """The peer cannot run here; the message says why."""
 
 
-def measure_warm(*, connections: int, count: int) -> Measured:
+def measure_warm(*, count: int) -> Measured:
     with _serving() as port:
-        return run(_load(port, connections=connections, count=count, warmup=count // 10))
+        return run(_load(port, count=count, warmup=count // 10))
 
 
 def measure_cold(count: int) -> list[float]:
@@ -38,16 +38,14 @@ def measure_cold(count: int) -> list[float]:
     latencies = []
     for _ in range(count):
         with _serving() as port:
-            latencies += run(_load(port, connections=1, count=1)).latencies_s
+            latencies += run(_load(port, count=1)).latencies_s
     return sorted(latencies)
 
 
-def _load(port: int, *, connections: int, count: int, warmup: int = 0) -> Load:
+def _load(port: int, *, count: int, warmup: int = 0) -> Load:
     path = "/2015-03-31/functions/function/invocations"
     head = f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(_EVENT)}\r\n\r\n"
-    return Load(
-        host="127.0.0.1", port=port, requests=(head + _EVENT,), connections=connections, count=count, warmup=warmup
-    )
+    return Load(host="127.0.0.1", port=port, requests=(head + _EVENT,), connections=1, count=count, warmup=warmup)
 
 
 def prepare() -> tuple[Path, Path]:

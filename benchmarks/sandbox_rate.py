@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import uvloop
@@ -26,14 +27,30 @@ _AT_ONCE = 16
 _PROGRAM = "from lambent import compiled; compiled.use(); from benchmarks import sandbox_rate; sandbox_rate.main()"
 
 
-def measure(count: int) -> tuple[float, float]:
-    """Made a second, and cleared away a second."""
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """When the first was asked for, by `time.perf_counter`, and how long all took; seconds."""
+
+    count: int
+    started_s: float
+    elapsed_s: float
+    cleared_after_s: float
+
+    @property
+    def per_second(self) -> float:
+        return self.count / self.elapsed_s
+
+    @property
+    def cleared_per_second(self) -> float:
+        return self.count / self.cleared_after_s
+
+
+def measure(count: int) -> Rate:
     command = [sys.executable, "-c", _PROGRAM, str(count)]
-    made, cleared = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
-    return made, cleared
+    return Rate(**json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout))
 
 
-async def _measure(folder: Path, count: int) -> tuple[float, float]:
+async def _measure(folder: Path, count: int) -> Rate:
     code = folder / "code"
     code.mkdir()
     egress = "open" if probe_egress()[0] else "none"
@@ -51,7 +68,7 @@ async def _measure(folder: Path, count: int) -> tuple[float, float]:
         await asyncio.gather(*(make() for _ in range(_AT_ONCE)))
         stood = time.perf_counter()
         await asyncio.gather(*(sandbox.destroy() for sandbox in made))
-        return count / (stood - started), count / (time.perf_counter() - stood)
+        return Rate(count, started, stood - started, time.perf_counter() - stood)
 
 
 def _plan(name: str, code: Path, runtime_dir: Path, egress: str) -> SandboxPlan:
@@ -70,4 +87,4 @@ def _plan(name: str, code: Path, runtime_dir: Path, egress: str) -> SandboxPlan:
 def main() -> None:
     """Print what `measure` returns."""
     with tempfile.TemporaryDirectory(prefix="lambent-sandboxes-") as folder:
-        print(json.dumps(uvloop.run(_measure(Path(folder), int(sys.argv[1])))))
+        print(json.dumps(asdict(uvloop.run(_measure(Path(folder), int(sys.argv[1]))))))

@@ -7,7 +7,7 @@ import io
 import time
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ def numpy_layer(target: Target) -> Iterator[str]:
         client.delete_layer_version(LayerName="numpy", VersionNumber=published["Version"])
 
 
-def restored(target: Target, layer: str, count: int) -> list[float]:
+def restored(target: Target, layer: str, count: int, told: AbstractContextManager[None]) -> list[float]:
     """Seconds from request to answer of one version with SnapStart, sorted, each in a new environment."""
     name = "snapstart"
     target.deploy(
@@ -52,18 +52,20 @@ def restored(target: Target, layer: str, count: int) -> list[float]:
     _publish(client, name)
     try:
         latencies = []
-        for _ in range(count + 1):
-            latencies += target.load(f"{name}:1", connections=1, count=1).latencies_s
-            client.invoke(FunctionName=name, Qualifier="1", Payload='"exit"')  # the next is to have one of its own
-            time.sleep(_ENDED_S)
+        with told:
+            for _ in range(count + 1):
+                latencies += target.load(f"{name}:1", connections=1, count=1).latencies_s
+                client.invoke(FunctionName=name, Qualifier="1", Payload='"exit"')  # the next is to have one of its own
+                time.sleep(_ENDED_S)
         return sorted(latencies[1:])
     finally:
         client.delete_function(FunctionName=name)
 
 
-def initialised(target: Target, layer: str, count: int) -> list[float]:
+def initialised(target: Target, layer: str, count: int, told: AbstractContextManager[None]) -> list[float]:
     """The same of functions without it, each never invoked before."""
-    return target.cold("no-snapstart", _CODE, count, Layers=[layer], MemorySize=_MEMORY_MIB, Timeout=60)
+    settings = {"Layers": [layer], "MemorySize": _MEMORY_MIB, "Timeout": 60}
+    return target.cold("no-snapstart", _CODE, count, told=told, **settings)
 
 
 def _publish(client: Any, name: str) -> None:
