@@ -21,6 +21,7 @@ import uvloop
 from lambent import compiled, privileges
 from lambent.adapters.files import lock
 from lambent.config import Egress, ServeOptions, is_loopback, spare_sandboxes
+from lambent.heap import share_one_heap
 from lambent.model.errors import PlatformError
 from lambent.service_log import start_service_log
 from lambent.worker.host_memory import HostMemory
@@ -42,6 +43,7 @@ log = logging.getLogger(__name__)
 def serve(options: ServeOptions) -> int:
     """Run a server until it is told to stop; returns the process's exit status."""
     start_service_log()
+    share_one_heap()
     gc.disable()  # until it has started: nothing of what is made meanwhile is garbage
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

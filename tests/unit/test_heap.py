@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 from lambent.heap import Trimmer
 
 MIB = 2**20
@@ -22,6 +24,20 @@ for block in blocks[:-1]:  # the last one lies above them
 held = resident_bytes()
 malloc_trim()()
 print(held - resident_bytes())
+"""
+
+ALLOCATES_IN_A_THREAD = """
+import ctypes, re, threading
+from lambent.heap import share_one_heap
+{first}
+c = ctypes.CDLL(None)
+c.malloc.restype = ctypes.c_void_p
+blocks = []
+thread = threading.Thread(target=lambda: blocks.append(c.malloc(100_000)))
+thread.start()
+thread.join()
+begin, end = re.search("(.*)-(.*) rw.*heap", open("/proc/self/maps").read()).groups()
+print(int(begin, 16) <= blocks[0] < int(end, 16))
 """
 
 
@@ -71,3 +87,11 @@ def test_the_host_has_back_what_the_c_library_kept() -> None:
     )
 
     assert int(ran.stdout) > 20 * MIB
+
+
+@pytest.mark.parametrize(("first", "is_shared"), [("", "False"), ("share_one_heap()", "True")])
+def test_a_thread_allocates_from_the_heap_of_all(first: str, is_shared: str) -> None:
+    program = ALLOCATES_IN_A_THREAD.format(first=first)
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert ran.stdout.strip() == is_shared
