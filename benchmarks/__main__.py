@@ -34,7 +34,8 @@ from benchmarks import (
 from benchmarks import control as control_plane
 from benchmarks import events as events_story
 from benchmarks.backing import back
-from benchmarks.bench import Bench, Row, at
+from benchmarks.bench import Bench, Row
+from benchmarks.load import at
 from benchmarks.polling import polling
 from benchmarks.processors import Processors
 from lambent.testing.service import running_service
@@ -46,14 +47,16 @@ _RESULTS = Path(__file__).parent / "results"
 def cold(bench: Bench) -> list[Row]:
     """A function never invoked before: sandbox, runtime, handler, answer; and the floor, a bare sandbox forked."""
     count = bench.times(100, least=5)
-    floor = floor_fork.measure(max(20, count))
+    with bench.telling({}):
+        floor = floor_fork.measure(max(20, count))
     rows = [
         _cold(bench, f"cold {what}", count, floor, code)
         for what, code in (("hello", lambent.HELLO), ("boto3 imported", lambent.USES_SDK))
     ]
     try:
         back(count * lambent.TOUCHED_MIB)
-        peer_latencies = peer_rie.measure_cold(max(3, count // 10))
+        with bench.telling({}):
+            peer_latencies = peer_rie.measure_cold(max(3, count // 10))
         rows[0]["RIE p50 ms"] = round(at(peer_latencies, 0.5) * 1000, 2)
     except peer_rie.Unavailable as exc:
         rows[0]["RIE"] = str(exc)
@@ -85,9 +88,10 @@ def node(bench: Bench) -> list[Row]:
     server, count = bench.server, bench.times(1000)
     server.deploy("hello-node", modules["CommonJS"], MemorySize=1769, **settings)
     server.load("hello-node", connections=1, count=2 * count)
-    warm = bench.rounds(lambda: server.load("hello-node", connections=1, count=count))
-    rows: list[Row] = [{"what": "warm invoke of Node.js", **warm.row}]
-    floor = floor_node.measure(found.executable, bench.times(40, least=10))
+    rounds = bench.rounds(lambda: server.load("hello-node", connections=1, count=count))
+    rows: list[Row] = [{"what": "warm invoke of Node.js", **rounds.row}]
+    with bench.telling({}):
+        floor = floor_node.measure(found.executable, bench.times(40, least=10))
     for kind, files in modules.items():
         row: Row = {"what": f"cold hello, Node.js, {kind}"}
         latencies = server.cold(
@@ -100,7 +104,8 @@ def node(bench: Bench) -> list[Row]:
 def snap_start(bench: Bench) -> list[Row]:
     """numpy imported and 50 MB of numbers made in Init: with SnapStart, and without."""
     count = bench.times(60, least=5)
-    floor = floor_fork.measure(max(20, count))
+    with bench.telling({}):
+        floor = floor_fork.measure(max(20, count))
     row: Row = {"what": "SnapStart, numpy and 50 MB"}
     try:
         with snapstart.numpy_layer(bench.server) as layer:

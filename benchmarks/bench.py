@@ -68,8 +68,3 @@ class Rounds:
 
 def milliseconds(seconds: float) -> float:
     return round(seconds * 1000, 3)
-
-
-def at(values: Sequence[float], share: float) -> float:
-    """The value below which that share of sorted values lies."""
-    return values[min(len(values) - 1, int(len(values) * share))]

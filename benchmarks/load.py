@@ -49,11 +49,16 @@ class Measured:
     """Where somebody has looked at it."""
 
     def percentile(self, share: float) -> float:
-        return self.latencies_s[min(len(self.latencies_s) - 1, int(len(self.latencies_s) * share))]
+        return at(self.latencies_s, share)
 
     @property
     def per_second(self) -> float:
         return len(self.latencies_s) / self.elapsed_s
+
+
+def at(values: Sequence[float], share: float) -> float:
+    """The value below which that share of sorted values lies."""
+    return values[min(len(values) - 1, int(len(values) * share))]
 
 
 def together(parts: Sequence[Measured]) -> Measured:
