@@ -73,9 +73,10 @@ class Processors:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for timer, _connection in self._timers:
+        for timer, connection in self._timers:
             timer.terminate()
             timer.join()
+            connection.close()
 
     def speed(self, since_s: float, until_s: float) -> float:
         """The mean of all processors over that time; 1.0 is the fastest that they were so far."""
