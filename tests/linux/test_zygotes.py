@@ -78,6 +78,7 @@ def test_a_forked_runtime_finds_what_an_executed_one_finds(
     assert found["descriptors"].keys() - {"0", "1", "2"} == {"3"}, "the connection to the Runtime API"
     assert found["status"]["Threads"] == "1"
     assert found["scheduling"] == os.SCHED_BATCH, "waking, it takes the processor from nobody"
+    assert found["processors"] == sorted(os.sched_getaffinity(0)), "those of the server"
 
 
 RANDOM = (
@@ -218,6 +219,18 @@ def test_a_zygote_that_hangs_costs_seconds_and_is_replaced(own_service: RunningS
     assert not zygote.is_running()
     renew(client, name)
     wait_until_forked(client, name)
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="takes two processors")
+def test_zygotes_leave_sandboxd_a_processor_of_its_own(own_service: RunningService) -> None:
+    wait_until_forked(own_service.client(), deploy(own_service.client(), "f", CRASHING))
+    sandboxd = psutil.Process(own_service.process.pid).children()[0]
+    (zygote,) = zygotes_of(own_service)
+    (plain,) = [one for one in sandboxd.children() if one.name() == "lambent-plain"]
+
+    (own,) = sandboxd.cpu_affinity()
+    others = os.sched_getaffinity(0) - {own}
+    assert set(zygote.cpu_affinity()) == set(plain.cpu_affinity()) == others
 
 
 def test_an_idle_environment_holds_little_memory_of_its_own(own_service: RunningService) -> None:

@@ -12,7 +12,7 @@ from lambent.worker.sandbox.closing import Call, Closing
 from lambent.worker.sandbox.inner_wire import Ground, Mount, Setup, Walls
 from lambent.worker.sandbox.walls import StepFailed
 
-_GROUND = Ground(host_namespace=1, root_namespace=2, seccomp_program=bytes(8), last_capability=40)
+_GROUND = Ground(host_namespace=1, root_namespace=2, seccomp_program=bytes(8), last_capability=40, processors=(0, 1))
 
 
 def ready(*, in_user_namespace: bool = False) -> Closing:
@@ -28,8 +28,8 @@ def ready(*, in_user_namespace: bool = False) -> Closing:
 
 def test_control_groups_are_joined_before_their_namespace_is_made_and_their_descriptors_are_closed() -> None:
     assert [call.step for call in ready().inside] == [
-        *("be named", "join cgroups", "join cgroups", "make a cgroup namespace", "mount /proc", "mount /proc"),
-        *("enter root", *3 * ("close descriptors",)),
+        *("be named", "use processors", "join cgroups", "join cgroups", "make a cgroup namespace"),
+        *("mount /proc", "mount /proc", "enter root", *3 * ("close descriptors",)),
     ]
 
 
@@ -50,7 +50,7 @@ def test_nothing_is_kept_open_but_what_is_named_and_the_standard_descriptors() -
 
 def test_the_first_call_that_fails_is_the_last_one_made() -> None:
     reading, writing = os.pipe()
-    write = ready().inside[1].function
+    write = ready().inside[2].function
 
     with pytest.raises(StepFailed) as failed:
         closing.make(
@@ -60,5 +60,16 @@ def test_the_first_call_that_fails_is_the_last_one_made() -> None:
     assert failed.value.step == "two"
     assert failed.value.error.errno == errno.EBADF
     assert os.read(reading, 10) == b"a"
+    os.close(reading)
+    os.close(writing)
+
+
+def test_a_call_that_may_fail_keeps_none_from_being_made() -> None:
+    reading, writing = os.pipe()
+    write = ready().inside[2].function
+
+    closing.make([Call("one", write, (-1, b"a", 1), may_fail=True), Call("two", write, (writing, b"b", 1))])
+
+    assert os.read(reading, 10) == b"b"
     os.close(reading)
     os.close(writing)

@@ -17,8 +17,9 @@ for signum in init.HANDLED:
     signal.signal(signum, signal.SIG_DFL)
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 before = state()
+ground = Ground(host_namespace=-1, root_namespace=-1, seccomp_program=bytes(8), last_capability=40, processors=(0,))
 for _ in range(3):
-    init.rehearse(Ground(host_namespace=-1, root_namespace=-1, seccomp_program=bytes(8), last_capability=40))
+    init.rehearse(ground)
 print(state() == before, signal.set_wakeup_fd(-1))
 """
 

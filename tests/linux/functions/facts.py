@@ -87,6 +87,7 @@ def handler(event, context):
         "interrupt": str(signal.getsignal(signal.SIGINT)),
         "finders": [getattr(one, "__name__", type(one).__name__) for one in sys.meta_path],
         "scheduling": os.sched_getscheduler(0),
+        "processors": sorted(os.sched_getaffinity(0)),
         "status": status("Name", "Threads"),
         "threads": [thread.name for thread in threading.enumerate()],
         "limits": {

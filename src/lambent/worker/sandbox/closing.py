@@ -13,7 +13,7 @@ import struct
 from functools import lru_cache
 from typing import Any, Callable, Iterator, NamedTuple, Sequence, Tuple  # noqa: UP035 - for Python 3.8
 
-from lambent.worker.sandbox import kernel
+from lambent.worker.sandbox import affinity, kernel
 from lambent.worker.sandbox.inner_wire import Ground, Mount, Setup, Walls
 from lambent.worker.sandbox.walls import MADE_INSIDE, StepFailed
 
@@ -26,9 +26,9 @@ _NR_CAPSET = {"x86_64": 126, "aarch64": 91}[os.uname().machine]
 _CAPABILITY_HEADER, _NO_CAPABILITIES = struct.pack("=Ii", kernel.CAPABILITY_VERSION_3, 0), bytes(24)
 
 _libc = ctypes.PyDLL(None, use_errno=True)
-_chdir, _mount, _prctl, _setgroups, _setresgid, _setresuid, _syscall, _unshare, _write = (
-    *(_libc.chdir, _libc.mount, _libc.prctl, _libc.setgroups, _libc.setresgid, _libc.setresuid),
-    *(_libc.syscall, _libc.unshare, _libc.write),
+_chdir, _mount, _prctl, _sched_setaffinity, _setgroups, _setresgid, _setresuid, _syscall, _unshare, _write = (
+    *(_libc.chdir, _libc.mount, _libc.prctl, _libc.sched_setaffinity, _libc.setgroups, _libc.setresgid),
+    *(_libc.setresuid, _libc.syscall, _libc.unshare, _libc.write),
 )
 _NONE = ctypes.c_ulong(0)
 
@@ -40,6 +40,7 @@ class Call(NamedTuple):
     function: Callable[..., int]
     arguments: Tuple[Any, ...]  # noqa: UP006
     """As libc takes them. Any: whatever ctypes knows."""
+    may_fail: bool = False
 
 
 class Closing(NamedTuple):
@@ -54,6 +55,7 @@ class Closing(NamedTuple):
 def get_ready(setup: Setup, walls: Walls, ground: Ground, *, keep: Sequence[int]) -> Closing:
     """For one PID 1, which keeps some descriptors and no others: those of other sandboxes come along with the fork."""
     inside = [Call("be named", _prctl, (kernel.PR_SET_NAME, b"init", _NONE, _NONE, _NONE))]
+    inside.append(_use_processors(ground.processors))
     inside.extend(Call("join cgroups", _write, (procs, b"0", 1)) for procs in setup.cgroup_procs)
     inside.append(Call("make a cgroup namespace", _unshare, (kernel.CLONE_NEWCGROUP,)))
     inside.extend(_mount_inside(mount) for mount in walls.mounts if mount.kind in MADE_INSIDE)
@@ -68,8 +70,8 @@ def make(calls: Sequence[Call]) -> None:
     Raises:
         StepFailed: one has failed; those after it have not been made.
     """
-    for step, function, arguments in calls:
-        if function(*arguments) < 0:
+    for step, function, arguments, may_fail in calls:
+        if function(*arguments) < 0 and not may_fail:
             number = ctypes.get_errno()
             raise StepFailed(step, OSError(number, os.strerror(number)))
 
@@ -82,6 +84,12 @@ def between(keep: Sequence[int]) -> Iterator[Tuple[int, int]]:  # noqa: UP006
             yield low, descriptor - 1
         low = descriptor + 1
     yield low, kernel.LAST_DESCRIPTOR
+
+
+def _use_processors(processors: Sequence[int]) -> Call:
+    """The zygote's own are fewer. It fails where all of these have been taken from the server since it was started."""
+    mask = affinity.mask(processors)
+    return Call("use processors", _sched_setaffinity, (0, ctypes.c_size_t(len(mask)), mask), may_fail=True)
 
 
 def _mount_inside(mount: Mount) -> Call:

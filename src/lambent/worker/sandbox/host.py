@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lambent.model.errors import PlatformError
 from lambent.model.limits import EPHEMERAL_STORAGE_MIB_MINIMUM
-from lambent.worker.sandbox import kernel, wire
+from lambent.worker.sandbox import affinity, kernel, wire
 from lambent.worker.sandbox.cgroups import Cgroups, hold_joins_quick
 from lambent.worker.sandbox.inner_wire import Ground
 from lambent.worker.sandbox.network import Egress, Network
@@ -98,6 +98,7 @@ def _prepare_isolation(orders: wire.Orders, state: Path, run: Path, stack: ExitS
             root_namespace=build_root(root, resolv_conf, can_make_devices=is_full),
             seccomp_program=compile_filter(os.uname().machine),
             last_capability=int(Path("/proc/sys/kernel/cap_last_cap").read_text()),
+            processors=affinity.of_this_process(),
         ),
         own_pid_namespace=os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC),
         uid_base=orders.uid_base if is_full else None,

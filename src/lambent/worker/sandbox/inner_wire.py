@@ -53,6 +53,8 @@ class Ground(NamedTuple):
     root_namespace: int
     seccomp_program: bytes
     last_capability: int
+    processors: Sequence[int]
+    """What functions may use."""
 
 
 class Setup(NamedTuple):

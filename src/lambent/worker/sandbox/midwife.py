@@ -21,7 +21,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple, NoReturn
 
-from lambent.worker.sandbox import init, inner_wire, kernel, process_tree
+from lambent.worker.sandbox import affinity, init, inner_wire, kernel, process_tree
 from lambent.worker.sandbox.furnishing import OUTPUT_NAME, furnish
 from lambent.worker.sandbox.inner_wire import Walls
 from lambent.worker.sandbox.tracing import Astray, Tracee, has_any_ended
@@ -47,6 +47,7 @@ class Home:
 
     pid_namespace: int
     last_capability: int
+    processors: Sequence[int]
 
 
 class Order(NamedTuple):
@@ -79,6 +80,7 @@ def tend(control: _socket.socket, pid_1: int, home: Home) -> NoReturn:
     try:
         kernel.die_with_parent(signal.SIGKILL)
         kernel.set_name("lambent-midwife")
+        affinity.leave_one(home.processors)
         init.close_all_but(control.fileno(), home.pid_namespace)
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)

@@ -116,7 +116,11 @@ class Restores:
         if isolation is None or isolation.uid_base is None or sandbox_id in self._templates:
             slot.kill()  # it takes the privilege to suspend the filter of a process that is held
             return
-        home = Home(pid_namespace=isolation.own_pid_namespace, last_capability=isolation.ground.last_capability)
+        home = Home(
+            pid_namespace=isolation.own_pid_namespace,
+            last_capability=isolation.ground.last_capability,
+            processors=isolation.ground.processors,
+        )
         made: Template[Restored] = templates.start(sandbox_id, generation.pid, home)
         self._templates[sandbox_id] = RestoringTemplate(slot, plan, made)
         self._selector.register(made.control, selectors.EVENT_READ, self._templates[sandbox_id])

@@ -20,7 +20,7 @@ from collections.abc import Generator, Sequence
 from contextlib import ExitStack, suppress
 
 from lambent.model.errors import PlatformError
-from lambent.worker.sandbox import userns, wire
+from lambent.worker.sandbox import affinity, userns, wire
 from lambent.worker.sandbox.births import Births
 from lambent.worker.sandbox.generations import Generations
 from lambent.worker.sandbox.held import Held, step_and_error
@@ -296,6 +296,8 @@ def main(descriptor: int, orders: wire.Orders) -> None:
             traceback.print_exc(file=sys.stderr)
             wire.send(server, wire.Failed(sandbox_id="", step="start sandboxd", error=str(exc)))
             return
+        if host.isolation is not None:
+            affinity.keep_to_one(host.isolation.ground.processors)
         wire.send(server, wire.Started(level=orders.level, shortcomings=tuple(shortcomings)))
         gc.collect()
         gc.freeze()  # children share these pages as long as nobody writes to them

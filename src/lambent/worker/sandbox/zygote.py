@@ -95,6 +95,7 @@ def _take_orders() -> Tuple[socket, Ground, Dict[str, Any]]:  # noqa: UP006
         root_namespace=inner_wire.ROOT_NAMESPACE,
         seccomp_program=bytes.fromhex(orders["seccomp_program"]),
         last_capability=orders["last_capability"],
+        processors=orders["processors"],
     )
     return control, ground, orders
 

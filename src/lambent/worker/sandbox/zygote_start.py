@@ -19,7 +19,7 @@ from typing import NamedTuple, NoReturn
 import msgspec
 
 import lambent
-from lambent.worker.sandbox import inner_wire, kernel, wire
+from lambent.worker.sandbox import affinity, inner_wire, kernel, wire
 from lambent.worker.sandbox.inner_wire import Ground
 from lambent.worker.sandbox.plan import RESOURCE_LIMITS, ZygotePlan
 from lambent.worker.sandbox.walls import WRITABLE, StepFailed, read_only_tree
@@ -61,6 +61,7 @@ def _become_plain(ground: Ground, control: int) -> NoReturn:
     """In a fresh child: our own interpreter anew."""
     try:
         kernel.die_with_parent(signal.SIGKILL)
+        affinity.leave_one(ground.processors)
         own_namespaces = os.open("/proc/self/ns", os.O_PATH | os.O_DIRECTORY)
         _arrange_descriptors(control, ground, own_namespaces, output=2)
         library = Path(lambent.__file__).parent.parent
@@ -96,6 +97,7 @@ def _tell(zygote: socket.socket, ground: Ground, orders: Mapping[str, object]) -
     for_all = {
         "seccomp_program": ground.seccomp_program.hex(),
         "last_capability": ground.last_capability,
+        "processors": ground.processors,
         "resource_limits": RESOURCE_LIMITS,
     }
     with suppress(OSError):  # dead already: it will be reaped
@@ -108,6 +110,7 @@ def _become(plan: ZygotePlan, ground: Ground, control: int) -> None:
         kernel.die_with_parent(signal.SIGKILL)
         for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(signum, signal.SIG_IGN)
+        affinity.leave_one(ground.processors)
         own_namespaces = os.open("/proc/self/ns", os.O_PATH | os.O_DIRECTORY)
         _enter_root(plan, ground)
         nowhere, output = os.pipe()
