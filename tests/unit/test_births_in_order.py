@@ -67,7 +67,7 @@ class Stage(Zygotes):
     """Zygotes that are acted."""
 
     def __init__(self) -> None:
-        super().__init__((), Ground(-1, -1, b"", 0, (0,)), is_root=False)
+        super().__init__((), Ground(-1, -1, b"", 0, (0,), ()), is_root=False)
         self.started: list[Acted] = []
 
     def start_plain(self) -> Acted:

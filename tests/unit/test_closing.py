@@ -8,22 +8,27 @@ import os
 import pytest
 
 from lambent.worker.sandbox import closing, kernel
-from lambent.worker.sandbox.closing import Call, Closing
+from lambent.worker.sandbox.closing import Call, Closer, Closing
 from lambent.worker.sandbox.inner_wire import Ground, Mount, Setup, Walls
 from lambent.worker.sandbox.walls import StepFailed
 
-_GROUND = Ground(host_namespace=1, root_namespace=2, seccomp_program=bytes(8), last_capability=40, processors=(0, 1))
+_GROUND = Ground(
+    host_namespace=1,
+    root_namespace=2,
+    seccomp_program=bytes(8),
+    last_capability=40,
+    processors=(0, 1),
+    made_inside=(Mount("proc", "/proc"), Mount("mask", "/proc/keys", ("/dev/null",))),
+)
+
+
+def setup(*, in_user_namespace: bool = False, uid: int = 1234, control: int = 5) -> tuple[Setup, Walls]:
+    walls = Walls(uid=uid, hostname="", mounts=(), in_user_namespace=in_user_namespace, pids_maximum=1)
+    return Setup(walls, control, 7, 9, (11, 12), is_held_back=False), walls
 
 
 def ready(*, in_user_namespace: bool = False) -> Closing:
-    mounts = (
-        Mount("bind", "/var/task", ("/code",)),
-        Mount("proc", "/proc"),
-        Mount("mask", "/proc/keys", ("/dev/null",)),
-    )
-    walls = Walls(uid=1234, hostname="", mounts=mounts, in_user_namespace=in_user_namespace, pids_maximum=1)
-    setup = Setup(walls, 5, 7, 9, (11, 12), is_held_back=False)
-    return closing.get_ready(setup, walls, _GROUND, keep=(7, 5))
+    return Closer(_GROUND).get_ready(*setup(in_user_namespace=in_user_namespace), told=None)
 
 
 def test_control_groups_are_joined_before_their_namespace_is_made_and_their_descriptors_are_closed() -> None:
@@ -41,6 +46,23 @@ def test_the_uid_goes_first_and_the_filter_comes_last() -> None:
 
 def test_in_a_user_namespace_of_its_own_it_stays_who_it_is() -> None:
     assert [call.function.__name__ for call in ready(in_user_namespace=True).for_good] == ["syscall", *3 * ("prctl",)]
+
+
+def test_each_gets_its_own_uid_and_the_descriptors_that_it_has() -> None:
+    closer = Closer(_GROUND)
+    first = closer.get_ready(*setup(uid=1), told=None)
+    second = closer.get_ready(*setup(uid=2), told=None)
+    third = closer.get_ready(*setup(uid=2, control=6), told=4)
+
+    assert [one.for_good[1].arguments for one in (first, second, third)] == [(1, 1, 1), (2, 2, 2), (2, 2, 2)]
+    assert second.inside is first.inside, "nothing is made anew where nothing differs"
+    assert closed(first) == [3, 6, 8]
+    assert closed(third) == [3, 5, 8]
+
+
+def closed(got_ready: Closing) -> list[int]:
+    """The first descriptor of each range that is closed."""
+    return [call.arguments[1] for call in got_ready.inside if call.step == "close descriptors"]
 
 
 def test_nothing_is_kept_open_but_what_is_named_and_the_standard_descriptors() -> None:

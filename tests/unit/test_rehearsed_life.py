@@ -17,7 +17,7 @@ for signum in init.HANDLED:
     signal.signal(signum, signal.SIG_DFL)
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 before = state()
-ground = Ground(host_namespace=-1, root_namespace=-1, seccomp_program=bytes(8), last_capability=40, processors=(0,))
+ground = Ground(-1, -1, seccomp_program=bytes(8), last_capability=40, processors=(0,), made_inside=())
 for _ in range(3):
     init.rehearse(ground)
 print(state() == before, signal.set_wakeup_fd(-1))

@@ -15,7 +15,7 @@ from typing import Any, Callable, Iterator, NamedTuple, Sequence, Tuple  # noqa:
 
 from lambent.worker.sandbox import affinity, kernel
 from lambent.worker.sandbox.inner_wire import Ground, Mount, Setup, Walls
-from lambent.worker.sandbox.walls import MADE_INSIDE, StepFailed
+from lambent.worker.sandbox.walls import StepFailed
 
 _MS_BIND = 0x1000
 _MS_PROC = 0x2 | 0x4 | 0x8
@@ -52,16 +52,43 @@ class Closing(NamedTuple):
     """What can never be undone."""
 
 
-def get_ready(setup: Setup, walls: Walls, ground: Ground, *, keep: Sequence[int]) -> Closing:
-    """For one PID 1, which keeps some descriptors and no others: those of other sandboxes come along with the fork."""
-    inside = [Call("be named", _prctl, (kernel.PR_SET_NAME, b"init", _NONE, _NONE, _NONE))]
-    inside.append(_use_processors(ground.processors))
-    inside.extend(Call("join cgroups", _write, (procs, b"0", 1)) for procs in setup.cgroup_procs)
-    inside.append(Call("make a cgroup namespace", _unshare, (kernel.CLONE_NEWCGROUP,)))
-    inside.extend(_mount_inside(mount) for mount in walls.mounts if mount.kind in MADE_INSIDE)
-    inside.append(Call("enter root", _chdir, (b"/",)))
-    inside.extend(_close_range(first, last) for first, last in between(keep))
-    return Closing(inside, _for_good(walls, ground))
+class Closer:
+    """Gets it ready for one PID 1 after the other.
+
+    All that they have in common is made once: what a zygote writes to between two forks, the kernel copies each time.
+    """
+
+    def __init__(self, ground: Ground) -> None:
+        self._at_first = (
+            Call("be named", _prctl, (kernel.PR_SET_NAME, b"init", _NONE, _NONE, _NONE)),
+            _use_processors(ground.processors),
+        )
+        self._in_namespaces = (
+            Call("make a cgroup namespace", _unshare, (kernel.CLONE_NEWCGROUP,)),
+            *map(_mount_inside, ground.made_inside),
+            Call("enter root", _chdir, (b"/",)),
+        )
+        self._forgoing = _forgoing(ground.seccomp_program)
+        self._descriptors: Sequence[int | None] = ()
+        self._inside: Sequence[Call] = ()
+
+    def get_ready(self, setup: Setup, walls: Walls, told: int | None) -> Closing:
+        """For one that keeps a few descriptors and no others: those of other sandboxes come along with the fork."""
+        descriptors = (setup.control, setup.output, told, *setup.cgroup_procs)
+        if descriptors != self._descriptors:  # a zygote is given the same numbers each time
+            self._descriptors, self._inside = descriptors, self._get_inside_ready(setup, told)
+        return Closing(
+            self._inside, self._forgoing if walls.in_user_namespace else _identity(walls.uid) + self._forgoing
+        )
+
+    def _get_inside_ready(self, setup: Setup, told: int | None) -> Sequence[Call]:
+        keep = [setup.control, setup.output, *([] if told is None else [told])]
+        return (
+            *self._at_first,
+            *(Call("join cgroups", _write, (procs, b"0", 1)) for procs in setup.cgroup_procs),
+            *self._in_namespaces,
+            *(_close_range(first, last) for first, last in between(keep)),
+        )
 
 
 def make(calls: Sequence[Call]) -> None:
@@ -105,23 +132,25 @@ def _close_range(first: int, last: int) -> Call:
     return Call("close descriptors", _syscall, arguments)
 
 
-def _for_good(walls: Walls, ground: Ground) -> Sequence[Call]:
-    """In this order: each needs what a later one takes away. The signal is forgotten with a change of uid."""
-    uid = walls.uid
-    identity = (
-        (_setgroups, (0, None)),
-        (_setresgid, (uid, uid, uid)),
-        (_setresuid, (uid, uid, uid)),
-    )
-    filter_address = ctypes.c_ulong(ctypes.addressof(_seccomp_filter(ground.seccomp_program)))
-    forgoing = (
+def _identity(uid: int) -> tuple[Call, ...]:
+    """Before all is forgone: each call for good needs what a later one takes away."""
+    return _for_good((_setgroups, (0, None)), (_setresgid, (uid, uid, uid)), (_setresuid, (uid, uid, uid)))
+
+
+def _forgoing(seccomp_program: bytes) -> tuple[Call, ...]:
+    """In this order, and last: the signal is forgotten with a change of uid."""
+    filter_address = ctypes.c_ulong(ctypes.addressof(_seccomp_filter(seccomp_program)))
+    return _for_good(
         (_syscall, (ctypes.c_long(_NR_CAPSET), _CAPABILITY_HEADER, _NO_CAPABILITIES)),
         (_prctl, (kernel.PR_SET_DUMPABLE, _NONE, _NONE, _NONE, _NONE)),  # nobody of the same uid may look into it
         (_prctl, (kernel.PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL), _NONE, _NONE, _NONE)),
         (_prctl, (_PR_SET_SECCOMP, ctypes.c_ulong(_SECCOMP_MODE_FILTER), filter_address, _NONE, _NONE)),
     )
-    calls = forgoing if walls.in_user_namespace else identity + forgoing
-    return [Call("drop privileges", function, arguments) for function, arguments in calls]
+
+
+def _for_good(*calls: tuple[Callable[..., int], tuple[Any, ...]]) -> tuple[Call, ...]:
+    """Any: as in a call."""
+    return tuple(Call("drop privileges", function, arguments) for function, arguments in calls)
 
 
 class _Program(ctypes.Structure):

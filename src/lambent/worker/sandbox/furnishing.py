@@ -10,12 +10,12 @@ import os
 import signal
 import socket
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import NoReturn
 
 from lambent.worker.sandbox import kernel
-from lambent.worker.sandbox.inner_wire import Walls
+from lambent.worker.sandbox.inner_wire import Mount, Walls
 from lambent.worker.sandbox.walls import StepFailed, open_proc, step
 
 OUTPUT_NAME = ".lambent-output"
@@ -27,7 +27,7 @@ _PIPE_MODE = 0o200
 _COPY_BYTES = 1024 * 1024
 
 
-def furnish(pid: int, walls: Walls, mounts: Mapping[str, int], own_pid_namespace: int) -> None:
+def furnish(pid: int, walls: Walls, mounts: Mapping[str, int], masks: Sequence[Mount], own_pid_namespace: int) -> None:
     """Furnish the sandbox of a process, which must not run. `mounts` are detached, by where they are to be.
 
     Raises:
@@ -42,7 +42,7 @@ def furnish(pid: int, walls: Walls, mounts: Mapping[str, int], own_pid_namespace
             try:
                 furnisher = os.fork()
                 if furnisher == 0:
-                    _be_furnisher(namespaces, mounts, walls, complain)
+                    _be_furnisher(namespaces, mounts, masks, walls, complain)
             finally:
                 kernel.setns(own_pid_namespace, kernel.CLONE_NEWPID)
         os.close(complain)
@@ -59,7 +59,9 @@ def furnish(pid: int, walls: Walls, mounts: Mapping[str, int], own_pid_namespace
 _KINDS = {"mnt": kernel.CLONE_NEWNS, "uts": kernel.CLONE_NEWUTS, "pid": kernel.CLONE_NEWPID}
 
 
-def _be_furnisher(namespaces: Mapping[str, int], mounts: Mapping[str, int], walls: Walls, complain: int) -> NoReturn:
+def _be_furnisher(
+    namespaces: Mapping[str, int], mounts: Mapping[str, int], masks: Sequence[Mount], walls: Walls, complain: int
+) -> NoReturn:
     """In a process inside the child's PID namespace, of which a new /proc tells."""
     said = b""
     try:
@@ -74,10 +76,9 @@ def _be_furnisher(namespaces: Mapping[str, int], mounts: Mapping[str, int], wall
         for target, mount_fd in (("/proc", proc), *mounts.items()):
             with step(f"mount {target}"):
                 kernel.place_mount(mount_fd, target)
-        for mount in walls.mounts:
-            if mount.kind == "mask":
-                with step(f"mask {mount.target}"):
-                    kernel.bind(mount.sources[0], mount.target)
+        for mask in masks:
+            with step(f"mask {mask.target}"):
+                kernel.bind(mask.sources[0], mask.target)
         with step("fill /tmp"):
             own = os.open("/tmp", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             os.mkfifo(OUTPUT_NAME, _PIPE_MODE, dir_fd=own)

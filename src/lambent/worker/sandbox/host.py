@@ -14,9 +14,9 @@ from lambent.model.errors import PlatformError
 from lambent.model.limits import EPHEMERAL_STORAGE_MIB_MINIMUM
 from lambent.worker.sandbox import affinity, kernel, wire
 from lambent.worker.sandbox.cgroups import Cgroups, hold_joins_quick
-from lambent.worker.sandbox.inner_wire import Ground
+from lambent.worker.sandbox.inner_wire import Ground, Mount
 from lambent.worker.sandbox.network import Egress, Network
-from lambent.worker.sandbox.plan import Level
+from lambent.worker.sandbox.plan import Level, MountKind, mounts_inside
 from lambent.worker.sandbox.resolver import resolver_config
 from lambent.worker.sandbox.root import build_root
 from lambent.worker.sandbox.scratch import ScratchMaker
@@ -99,8 +99,22 @@ def _prepare_isolation(orders: wire.Orders, state: Path, run: Path, stack: ExitS
             seccomp_program=compile_filter(os.uname().machine),
             last_capability=int(Path("/proc/sys/kernel/cap_last_cap").read_text()),
             processors=affinity.of_this_process(),
+            made_inside=_made_inside(),
         ),
         own_pid_namespace=os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC),
         uid_base=orders.uid_base if is_full else None,
     )
     return isolation, shortcomings
+
+
+def _made_inside() -> tuple[Mount, ...]:
+    """Masked is what this host's /proc has."""
+    wanted = [one for one in mounts_inside() if one.kind is not MountKind.MASK or os.path.exists(one.target)]
+    return tuple(
+        Mount(one.kind, one.target, _in_its_place(one.target) if one.kind is MountKind.MASK else ()) for one in wanted
+    )
+
+
+def _in_its_place(masked: str) -> tuple[str]:
+    """What lies over it: something of the root that is as empty."""
+    return ("/home" if os.path.isdir(masked) else "/dev/null",)

@@ -29,7 +29,7 @@ FORKED = "runtime"
 
 
 class Mount(NamedTuple):
-    """One mount yet to be made. `kind`: bind, overlay, image, tree, proc or mask."""
+    """One mount yet to be made. `kind`: bind, overlay, image or tree; made inside: proc or mask."""
 
     kind: str
     target: str
@@ -55,6 +55,8 @@ class Ground(NamedTuple):
     last_capability: int
     processors: Sequence[int]
     """What functions may use."""
+    made_inside: Sequence[Mount]
+    """/proc, and what is masked in it: only a process of the sandbox can mount these."""
 
 
 class Setup(NamedTuple):
@@ -99,10 +101,20 @@ def read_walls(walls: Sequence[Any]) -> Walls:
     return Walls(uid, hostname, [Mount(*mount) for mount in mounts], in_user_namespace, pids_maximum)
 
 
+def forked(pid: int) -> bytes:
+    """What a zygote says when it has forked: no encoder need be woken for it."""
+    return b'{"type":"Forked","pid":%d}' % pid
+
+
 def send(wire: _socket.socket, kind: str, descriptors: Sequence[int] = (), **fields: Any) -> None:
     """Send one message, of a type and with the fields that `wire` knows. Any: whatever JSON holds."""
+    send_packet(wire, json.dumps({"type": kind, **fields}).encode(), descriptors)
+
+
+def send_packet(wire: _socket.socket, packet: bytes, descriptors: Sequence[int]) -> None:
+    """Send one message that is written already."""
     passengers = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
-    wire.sendmsg([json.dumps({"type": kind, **fields}).encode()], passengers)
+    wire.sendmsg([packet], passengers)
 
 
 def attach(wire: int) -> _socket.socket:

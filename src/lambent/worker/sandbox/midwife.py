@@ -23,7 +23,7 @@ from typing import NamedTuple, NoReturn
 
 from lambent.worker.sandbox import affinity, init, inner_wire, kernel, process_tree
 from lambent.worker.sandbox.furnishing import OUTPUT_NAME, furnish
-from lambent.worker.sandbox.inner_wire import Walls
+from lambent.worker.sandbox.inner_wire import Mount, Walls
 from lambent.worker.sandbox.tracing import Astray, Tracee, has_any_ended
 from lambent.worker.sandbox.walls import StepFailed, step
 
@@ -48,6 +48,7 @@ class Home:
     pid_namespace: int
     last_capability: int
     processors: Sequence[int]
+    masks: Sequence[Mount]
 
 
 class Order(NamedTuple):
@@ -203,7 +204,7 @@ def _wall_in(child: Tracee, order: Order, home: Home) -> Sequence[int]:
     with step("join cgroups"):
         for procs in order.cgroup_procs:
             os.write(procs, str(child.pid).encode())
-    furnish(child.pid, walls, order.mounts, home.pid_namespace)
+    furnish(child.pid, walls, order.mounts, home.masks, home.pid_namespace)
     with step("drop privileges"):
         nothing = child.place(struct.pack("=Ii", kernel.CAPABILITY_VERSION_3, 0) + bytes(24))
         child.call(

@@ -188,7 +188,8 @@ MASKED = (
 
 def plan_mounts(plan: SandboxPlan) -> list[Mount]:
     """The mounts of one sandbox: the function's own, then those that every sandbox has, in the order they are made."""
-    return [*function_mounts(plan), *wall_mounts()]
+    scratch = Mount(kind=MountKind.SCRATCH, target="/tmp", read_only=False)
+    return [*function_mounts(plan), scratch, *mounts_inside()]
 
 
 def function_mounts(plan: SandboxPlan) -> list[Mount]:
@@ -214,10 +215,9 @@ def code_mounts(plan: SandboxPlan) -> list[Mount]:
     return mounts
 
 
-def wall_mounts() -> list[Mount]:
-    """What every sandbox has."""
+def mounts_inside() -> list[Mount]:
+    """What only a process of the sandbox can mount, for it is /proc as it sees it."""
     return [
-        Mount(kind=MountKind.SCRATCH, target="/tmp", read_only=False),
         Mount(kind=MountKind.PROC, target="/proc", read_only=False),
         *(Mount(kind=MountKind.MASK, target=path) for path in MASKED),
     ]

@@ -16,7 +16,7 @@ from lambent.worker.sandbox.midwife import Order
 from lambent.worker.sandbox.netns import inside
 from lambent.worker.sandbox.plan import SandboxPlan, plan_limits
 from lambent.worker.sandbox.slot import WalledSlot
-from lambent.worker.sandbox.walls import MADE_INSIDE, open_mount, step
+from lambent.worker.sandbox.walls import open_mount, step
 
 
 class RestoredSlot(WalledSlot):
@@ -33,8 +33,7 @@ class RestoredSlot(WalledSlot):
         self._walls_to_be = self._walls()
         self._undo.append(self._close_mounts)
         for mount in self._walls_to_be.mounts:
-            if mount.kind not in MADE_INSIDE:
-                self._mounts[mount.target] = open_mount(mount)
+            self._mounts[mount.target] = open_mount(mount)
 
     def order(self) -> Order:
         """What the midwife must know."""

@@ -120,6 +120,7 @@ class Restores:
             pid_namespace=isolation.own_pid_namespace,
             last_capability=isolation.ground.last_capability,
             processors=isolation.ground.processors,
+            masks=[mount for mount in isolation.ground.made_inside if mount.kind == "mask"],
         )
         made: Template[Restored] = templates.start(sandbox_id, generation.pid, home)
         self._templates[sandbox_id] = RestoringTemplate(slot, plan, made)

@@ -15,7 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 
 import msgspec
 
@@ -31,7 +31,6 @@ from lambent.worker.sandbox.plan import (
     RUNTIME_API_HOST,
     RUNTIME_API_PORT,
     Mount,
-    MountKind,
     Prewarmed,
     ProcessPlan,
     SandboxPlan,
@@ -42,9 +41,8 @@ from lambent.worker.sandbox.plan import (
     plan_limits,
     plan_mounts,
     runtime_mounts,
-    wall_mounts,
 )
-from lambent.worker.sandbox.scratch import DirectoryScratch, Scratch
+from lambent.worker.sandbox.scratch import DirectoryScratch
 from lambent.worker.sandbox.walls import open_mount, step
 
 _BACKLOG = 128
@@ -374,9 +372,7 @@ class WalledSlot(Slot):
             os.close(file)
 
     def _walls(self) -> Walls:
-        mounts = [inner_wire.Mount("bind", "/etc/passwd", (self._passwd_file,))]
-        mounts.extend(_inner_mount(mount, self._scratch) for mount in wall_mounts() if mount.kind != MountKind.MASK)
-        mounts.extend(_masks())
+        mounts = [inner_wire.Mount("bind", "/etc/passwd", (self._passwd_file,)), self._scratch.mount]
         return Walls(
             uid=self._identity.uid,
             hostname=self._identity.hostname,
@@ -409,7 +405,7 @@ class WalledSlot(Slot):
         with ExitStack() as opened:
             placed = []
             for mount in mounts:
-                placed.append((mount.target, open_mount(_inner_mount(mount, self._scratch))))
+                placed.append((mount.target, open_mount(inner_wire.Mount(mount.kind, mount.target, mount.sources))))
                 opened.callback(os.close, placed[-1][1])
             with step("enter the sandbox"):
                 kernel.setns(self.generation.mount_namespace, kernel.CLONE_NEWNS)
@@ -429,22 +425,6 @@ class WalledSlot(Slot):
         if self.generation is not None:
             os.kill(self.generation.pid, signal.SIGKILL)
             self._cgroups.thaw(self._name)
-
-
-@cache
-def _masks() -> list[inner_wire.Mount]:
-    """Of what this host's /proc has."""
-    return [
-        inner_wire.Mount("mask", mount.target, ("/home" if os.path.isdir(mount.target) else "/dev/null",))
-        for mount in wall_mounts()
-        if mount.kind is MountKind.MASK and os.path.exists(mount.target)
-    ]
-
-
-def _inner_mount(mount: Mount, scratch: Scratch) -> inner_wire.Mount:
-    return (
-        scratch.mount if mount.kind is MountKind.SCRATCH else inner_wire.Mount(mount.kind, mount.target, mount.sources)
-    )
 
 
 class OpenSlot(Slot):

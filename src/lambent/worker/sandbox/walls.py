@@ -28,8 +28,6 @@ _IMAGE_OPTIONS = (
 _IMAGE_WITHOUT_READAHEAD = (*_IMAGE_OPTIONS, ("no_prefetch_block_bitmaps", None))
 """Or a kernel thread would read the whole image's bitmaps, at a third of the cost of a sandbox."""
 _PROC_ATTRIBUTES = kernel.MOUNT_ATTR_NOSUID | kernel.MOUNT_ATTR_NODEV | kernel.MOUNT_ATTR_NOEXEC
-MADE_INSIDE = ("proc", "mask")
-"""Mounts over what only a process of the sandbox sees; all others are opened before the host's root is left behind."""
 _HOME = (
     ("net", kernel.CLONE_NEWNET),
     ("ipc", kernel.CLONE_NEWIPC),
@@ -80,7 +78,7 @@ class Builder:
         Raises:
             StepFailed: names the step; go home, too.
         """
-        placed = [(mount.target, open_mount(mount)) for mount in walls.mounts if mount.kind not in MADE_INSIDE]
+        placed = [(mount.target, open_mount(mount)) for mount in walls.mounts]
         try:
             with step("enter namespaces"):
                 kernel.setns(network_namespace, kernel.CLONE_NEWNET)

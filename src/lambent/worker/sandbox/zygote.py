@@ -20,9 +20,10 @@ import time
 from _socket import socket
 from typing import Any, Callable, Dict, NamedTuple, NoReturn, Tuple  # noqa: UP035 - for Python 3.8
 
-from lambent.worker.sandbox import closing, init, inner_wire, kernel
+from lambent.worker.sandbox import init, inner_wire, kernel
+from lambent.worker.sandbox.closing import Closer
 from lambent.worker.sandbox.holes import fill_holes
-from lambent.worker.sandbox.inner_wire import Ground, Process
+from lambent.worker.sandbox.inner_wire import Ground, Mount, Process
 from lambent.worker.sandbox.walls import Builder, StepFailed
 
 BIND_AT_ONCE = "LD_BIND_NOW"
@@ -31,12 +32,19 @@ _UNTIL_SETTLED = 12
 """How often something is done until the interpreter has rewritten code for what it meets there, and written it down."""
 
 
+class _Means(NamedTuple):
+    """What it bears with."""
+
+    ground: Ground
+    builder: Builder
+    closer: Closer
+
+
 class _Zygote(NamedTuple):
     """All that is kept once it is one: what is let go of in a child has to be copied for that."""
 
     control: socket
-    ground: Ground
-    builder: Builder
+    means: _Means
     name: str
     started_with: Dict[str, str]  # noqa: UP006
     """The variables that its interpreter found."""
@@ -52,7 +60,7 @@ def serve(path: list[str]) -> None:
     """
     zygote = _become_zygote(path)
     _keep_still()
-    forked = bear(zygote.control, zygote.ground, zygote.builder, is_client=True)
+    forked = bear(zygote.control, zygote.means, is_client=True)
     zygote.control.detach()  # in its place comes what the runtime waits at
     _become_runtime(forked, zygote.name)
     if forked.has_time and not _is_told():
@@ -69,9 +77,9 @@ def be_plain() -> NoReturn:
         for _ in range(_UNTIL_SETTLED):
             init.rehearse(ground)
         init.set_resource_limits(orders["resource_limits"])
-        builder = stand_ready(ground, inner_wire.OWN_NAMESPACES)
+        means = stand_ready(ground, inner_wire.OWN_NAMESPACES)
         _keep_still()
-        bear(control, ground, builder, is_client=False)
+        bear(control, means, is_client=False)
     except Exception as exc:  # noqa: BLE001 - the end of a process, whoever started it
         os.write(inner_wire.COMPLAINTS, f"zygote: {exc!r}\n".encode())
     os._exit(1)
@@ -96,6 +104,7 @@ def _take_orders() -> Tuple[socket, Ground, Dict[str, Any]]:  # noqa: UP006
         seccomp_program=bytes.fromhex(orders["seccomp_program"]),
         last_capability=orders["last_capability"],
         processors=orders["processors"],
+        made_inside=[Mount(*mount) for mount in orders["made_inside"]],
     )
     return control, ground, orders
 
@@ -122,10 +131,10 @@ def _become_zygote(path: list[str]) -> _Zygote:
     _forget_ourselves()
     modules = sorted({name.partition(".")[0] for name in sys.modules})
     init.set_resource_limits(orders["resource_limits"])
-    builder = stand_ready(ground, inner_wire.OWN_NAMESPACES)
+    means = stand_ready(ground, inner_wire.OWN_NAMESPACES)
     inner_wire.send(control, "ZygoteReady", name=orders["name"], modules=modules)
     executable = os.path.basename(sys.executable)
-    return _Zygote(control, ground, builder, executable, started_with, added, rehearse)
+    return _Zygote(control, means, executable, started_with, added, rehearse)
 
 
 def _preload(modules: list[str]) -> None:
@@ -143,18 +152,19 @@ def _forget_ourselves() -> None:
     sys.path_importer_cache.pop("/run", None)
 
 
-def stand_ready(ground: Ground, own_namespaces: int) -> Builder:
+def stand_ready(ground: Ground, own_namespaces: int) -> _Means:
     """What all that we fork is to have, it inherits."""
-    builder = Builder(ground, own_namespaces)
+    means = _Means(ground, Builder(ground, own_namespaces), Closer(ground))
     init.prefer_to_die(init.SECOND_TO_DIE)
     init.forgo(ground)
     # Who wakes waits for who runs: else each event takes the processor from the server or from another function.
     os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
-    return builder
+    return means
 
 
-def bear(control: socket, ground: Ground, builder: Builder, *, is_client: bool) -> init.Forked:
+def bear(control: socket, means: _Means, *, is_client: bool) -> init.Forked:
     """Fork a PID 1 for every setup that comes. Returns, if this is our client's interpreter, in what one has forked."""
+    ground, builder, closer = means
     while True:
         packet, descriptors = inner_wire.receive(control)
         if not packet:  # sandboxd is gone
@@ -164,8 +174,7 @@ def bear(control: socket, ground: Ground, builder: Builder, *, is_client: bool) 
         descriptors.extend(end for end in (told, tell) if end is not None)
         try:
             assert setup.walls is not None
-            keep = [setup.control, setup.output, *([] if told is None else [told])]
-            last_calls = closing.get_ready(setup, setup.walls, ground, keep=keep)
+            last_calls = closer.get_ready(setup, setup.walls, told)
             mount_namespace = builder.enter(setup.walls, setup.network_namespace)
             if (pid := _fork()) == 0:
                 return init.run(setup, last_calls, ground, told)
@@ -175,7 +184,8 @@ def bear(control: socket, ground: Ground, builder: Builder, *, is_client: bool) 
         else:
             builder.home()
             descriptors.append(mount_namespace)
-            inner_wire.send(control, "Forked", [mount_namespace] if tell is None else [mount_namespace, tell], pid=pid)
+            handed_over = [mount_namespace] if tell is None else [mount_namespace, tell]
+            inner_wire.send_packet(control, inner_wire.forked(pid), handed_over)
         for descriptor in descriptors:
             os.close(descriptor)
 

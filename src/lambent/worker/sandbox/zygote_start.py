@@ -98,6 +98,7 @@ def _tell(zygote: socket.socket, ground: Ground, orders: Mapping[str, object]) -
         "seccomp_program": ground.seccomp_program.hex(),
         "last_capability": ground.last_capability,
         "processors": ground.processors,
+        "made_inside": ground.made_inside,
         "resource_limits": RESOURCE_LIMITS,
     }
     with suppress(OSError):  # dead already: it will be reaped
