@@ -103,6 +103,7 @@ def handler(event, context):
         "host": os.uname().nodename,
         "processes": [name for name in os.listdir("/proc") if name.isdigit()],
         "may be written": os.access("/tmp/notes", os.W_OK),
+        "processors": sorted(os.sched_getaffinity(0)),
         "walls": {name: status[name] for name in ("CapPrm", "CapEff", "CapBnd", "NoNewPrivs", "Seccomp")},
         "namespaces": {name: os.readlink(f"/proc/self/ns/{name}")
                        for name in ("net", "mnt", "ipc", "uts", "pid", "cgroup", "user")},
@@ -303,6 +304,7 @@ def test_environments_of_one_snapshot_share_nothing(client: Any, function: Funct
         assert (found["nameless"], found["counter"]) == (f"init{name}", 1)
         assert found["tmp"] == ["kept", "notes"]
         assert found["may be written"]
+        assert found["processors"] == sorted(os.sched_getaffinity(0))
         assert len(found["processes"]) == 1
         assert found["walls"] == {
             **dict.fromkeys(("CapPrm", "CapEff", "CapBnd"), "0000000000000000"),
