@@ -341,7 +341,7 @@ async def _begin(store: Store, resolver: Resolver, urls: UrlDirectory, control: 
 
 
 def _is_quiet(manager: LocalManager) -> bool:
-    """Whether nobody would have to wait for a few milliseconds of the event loop's."""
+    """Whether no invoke would have to wait for some ten milliseconds of the event loop's."""
     now = manager.statistics()
     return not (now.busy or now.starting or now.waiting)
 

@@ -94,10 +94,11 @@ def test_the_host_has_back_what_the_c_library_kept() -> None:
 
 
 async def test_garbage_that_refers_to_itself_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Environment: ...
+    class Environment:
+        itself: object = None
 
     forgotten = Environment()
-    forgotten.itself = forgotten  # type: ignore[attr-defined]
+    forgotten.itself = forgotten
     watched = weakref.ref(forgotten)
     grown = iter([50 * MIB, 60 * MIB])
     monkeypatch.setattr(heap, "resident_bytes", lambda: next(grown, 50 * MIB))

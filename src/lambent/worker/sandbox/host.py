@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lambent.model.errors import PlatformError
 from lambent.model.limits import EPHEMERAL_STORAGE_MIB_MINIMUM
-from lambent.worker.sandbox import affinity, kernel, wire
+from lambent.worker.sandbox import affinity, kernel, plan, wire
 from lambent.worker.sandbox.cgroups import Cgroups, hold_joins_quick
 from lambent.worker.sandbox.inner_wire import Ground, Mount
 from lambent.worker.sandbox.network import Egress, Network
@@ -109,12 +109,11 @@ def _prepare_isolation(orders: wire.Orders, state: Path, run: Path, stack: ExitS
 
 def _made_inside() -> tuple[Mount, ...]:
     """Masked is what this host's /proc has."""
-    wanted = [one for one in mounts_inside() if one.kind is not MountKind.MASK or os.path.exists(one.target)]
-    return tuple(
-        Mount(one.kind, one.target, _in_its_place(one.target) if one.kind is MountKind.MASK else ()) for one in wanted
-    )
+    return tuple(Mount(one.kind, one.target, _sources(one)) for one in mounts_inside() if os.path.exists(one.target))
 
 
-def _in_its_place(masked: str) -> tuple[str]:
-    """What lies over it: something of the root that is as empty."""
-    return ("/home" if os.path.isdir(masked) else "/dev/null",)
+def _sources(mount: plan.Mount) -> tuple[str, ...]:
+    """What lies over what is masked: something of the root that is as empty."""
+    if mount.kind is not MountKind.MASK:
+        return ()
+    return ("/home" if os.path.isdir(mount.target) else "/dev/null",)
