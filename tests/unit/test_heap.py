@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import gc
 import subprocess
 import sys
-import weakref
 
 import pytest
 
-from lambent import heap
 from lambent.heap import Trimmer
 
 MIB = 2**20
@@ -91,36 +87,6 @@ def test_the_host_has_back_what_the_c_library_kept() -> None:
     )
 
     assert int(ran.stdout) > 20 * MIB
-
-
-async def test_garbage_that_refers_to_itself_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Environment:
-        itself: object = None
-
-    forgotten = Environment()
-    forgotten.itself = forgotten
-    watched = weakref.ref(forgotten)
-    grown = iter([50 * MIB, 60 * MIB])
-    monkeypatch.setattr(heap, "resident_bytes", lambda: next(grown, 50 * MIB))
-    monkeypatch.setattr(heap, "_LOOK_S", 0)
-    is_trimmed = asyncio.Event()
-    is_gone: list[bool] = []
-
-    def trim() -> None:
-        is_gone.append(watched() is None)
-        is_trimmed.set()
-
-    monkeypatch.setattr(heap, "malloc_trim", lambda: trim)
-    gc.disable()
-    del forgotten
-    try:
-        giving_back = asyncio.create_task(heap.keep_trimmed(lambda: True))
-        await is_trimmed.wait()
-        giving_back.cancel()
-    finally:
-        gc.enable()
-
-    assert is_gone == [True]
 
 
 @pytest.mark.parametrize(("first", "is_shared"), [("", "False"), ("share_one_heap()", "True")])

@@ -36,8 +36,9 @@ class Alarm:
         self._due_s = None
 
     def cancel(self) -> None:
-        """Do not ring, and keep nobody alive in order to."""
+        """Never ring again, and keep nobody alive in order to."""
         self._due_s = None
+        self._ring = _silent
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -57,3 +58,7 @@ class Alarm:
         else:
             self._due_s = None
             self._ring()
+
+
+def _silent() -> None:
+    """Nobody hears it."""

@@ -454,9 +454,15 @@ class Environment:
             self._reporter.shut_down("spindown", started=self._stop_started)
             await self._sandbox.destroy()
         finally:
-            self._deadline.cancel()
-            self._freezer.cancel()
+            self._let_go()
             self._notices.gone(self.id)
+
+    def _let_go(self) -> None:
+        """Hear of nothing more: what refers to itself would stay until Python looks for circles, which is seldom."""
+        self._deadline.cancel()
+        self._freezer.cancel()
+        self._sandbox.tell_nobody()
+        self.extensions.tell_nobody()
 
     # Clocks and frost -----------------------------------------------------------------------------------------------
 

@@ -39,10 +39,14 @@ class ExtensionsApi:
         self._parked: dict[str, Exchange] = {}
         self._undelivered: dict[str, dict[str, Any]] = {}
         self.roster = Roster(self._external)
-        self.on_progress: Callable[[], None] = lambda: None
+        self.on_progress: Callable[[], None] = _unheard
         """An extension has registered, or asked for its next event."""
-        self.on_failure: Callable[[str, str], None] = lambda error_type, reason: None
+        self.on_failure: Callable[[str, str], None] = _unheard
         """An extension has said that it fails: error type and reason."""
+
+    def tell_nobody(self) -> None:
+        """Let go of who listens."""
+        self.on_progress = self.on_failure = _unheard
 
     def begin_generation(self) -> None:
         """Nobody is there yet."""
@@ -182,6 +186,10 @@ _ROUTES: dict[bytes, tuple[str, Callable[[ExtensionsApi, Exchange], None]]] = {
     b"/init/error": ("POST", ExtensionsApi._init_error),
     b"/exit/error": ("POST", ExtensionsApi._exit_error),
 }
+
+
+def _unheard(*_: str) -> None:
+    """Nobody listens."""
 
 
 def _send(exchange: Exchange, event: dict[str, Any]) -> None:

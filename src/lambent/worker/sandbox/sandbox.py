@@ -64,6 +64,10 @@ class Sandbox:
         self._on_exit = listener
         self._loop.call_soon(self._tell)
 
+    def tell_nobody(self) -> None:
+        """Let go of who listens."""
+        self._on_exit = self.on_death = None
+
     # Processes --------------------------------------------------------------------------------------------------------
 
     def spawn(self, process: ProcessPlan, output_fd: int | None = None) -> None:
