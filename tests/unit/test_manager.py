@@ -179,6 +179,72 @@ async def test_an_environment_started_for_an_invoke_served_elsewhere_is_not_star
     await third
 
 
+async def invoked_before_it_has_asked_for_more(manager: LocalManager, worker: NotedWorker, times: int) -> None:
+    """By one caller, who comes back each time as soon as the only environment has answered."""
+    for _ in range(times):
+        worker.answers.clear()
+        task = asyncio.create_task(run(manager))
+        await asyncio.sleep(0)
+        if not worker.answers:
+            worker.settle(0)
+        await until(lambda: bool(worker.answers))
+        worker.answer(0)
+        await task
+
+
+async def test_an_environment_that_is_always_waited_for_is_given_company() -> None:
+    worker = NotedWorker()
+    manager = make_manager(worker)
+    await invoked_once(manager, worker)
+
+    await invoked_before_it_has_asked_for_more(manager, worker, 101)  # the first one does not wait
+    manager.look_after_all()
+    assert worker.started == ["e0", "e1"]
+
+
+async def test_two_environments_are_company_enough() -> None:
+    worker = NotedWorker()
+    manager = make_manager(worker)
+    await invoked_once(manager, worker)
+    await invoked_before_it_has_asked_for_more(manager, worker, 101)
+    manager.look_after_all()
+    worker.settle(1)
+    worker.answers.clear()
+    other = asyncio.create_task(run(manager))
+    await until(lambda: "e1" in worker.answers)
+
+    await invoked_before_it_has_asked_for_more(manager, worker, 101)
+    manager.look_after_all()
+
+    other.cancel()
+    assert worker.started == ["e0", "e1"]
+
+
+async def test_an_environment_that_is_waited_for_now_and_then_stays_alone() -> None:
+    worker = NotedWorker()
+    manager = make_manager(worker)
+    await invoked_once(manager, worker)
+
+    for _ in range(3):
+        await invoked_before_it_has_asked_for_more(manager, worker, 60)
+        manager.look_after_all()
+
+    assert worker.started == ["e0"]
+
+
+async def test_company_is_for_memory_that_nobody_needs() -> None:
+    worker, clock = NotedWorker(), Clock()
+    manager = make_manager(worker, clock=clock)
+    await invoked_once(manager, worker)
+    await invoked_before_it_has_asked_for_more(manager, worker, 101)
+
+    clock.now_s += 10
+    worker.memory_mib = 0
+    manager.look_after_all()
+
+    assert worker.started == ["e0"]
+
+
 async def test_an_environment_that_has_just_answered_is_waited_for() -> None:
     worker = NotedWorker()
     manager = make_manager(worker)

@@ -37,6 +37,8 @@ _FOOTPRINTS_MAXIMUM = 10_000
 """Functions whose footprints are remembered after their last environment; started longest ago, forgotten first."""
 _RESPONDED_GRACE_S = 0.005
 """How long an invoke waits for an environment that has just answered, before a new one is started for it."""
+_WAITS_FOR_A_SECOND = 100
+"""Between two looks, about a second apart: see `LocalManager._give_company`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -339,6 +341,7 @@ class LocalManager:
         if pool.shortage >= len(pool.responded):
             self._start(pool)
         elif pool.responded:
+            pool.waits_for_responded += 1
             loop.call_later(_RESPONDED_GRACE_S, self._start_if_needed, pool)
         pool.waiters.append(waiter)
         try:
@@ -426,6 +429,7 @@ class LocalManager:
             pool.provision.wear_out(self._born_s, born_before_s=now_s - self._maximum_age_s)
             self._keep_provisioned(pool)
             self._let_expired_go(pool, now_s)
+            self._give_company(pool, now_s)
             self._forget_if_empty(key, pool)
         self._make_early(now_s)
         for rates in (self._requests, self._scaling, self._provisioning, self._provisioned):
@@ -450,6 +454,18 @@ class LocalManager:
                 pool.starting.add(self._begin(pool, InitializationType.ON_DEMAND))
                 self._made_early += 1
             self._forget_if_empty(habit.target.pool_key, pool)
+
+    def _give_company(self, pool: Pool, now_s: float) -> None:
+        """Start a second environment where a caller comes back, time and again, before the only one has asked for more.
+
+        They serve in turns then: most runtimes ask by a request of its own, and nobody waits for it any more.
+        """
+        waits, pool.waits_for_responded = pool.waits_for_responded, 0
+        if waits < _WAITS_FOR_A_SECOND or pool.is_retired or pool.provision.requested:
+            return
+        is_alone = sum(other is pool for other in self._pool_of.values()) == 1
+        if is_alone and self._capacity.take_free(pool, now_s):
+            pool.starting.add(self._begin(pool, InitializationType.ON_DEMAND))
 
     def _let_go(self, idle: Idle, *, reason: str) -> None:
         log.debug("environment.let_go", extra={"environment_id": idle.environment_id, "reason": reason})

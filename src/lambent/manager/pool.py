@@ -27,6 +27,8 @@ class Pool:
     starting: set[EnvironmentId] = field(default_factory=set)
     responded: set[EnvironmentId] = field(default_factory=set)
     """Environments whose caller has its answer and whose runtime is about to ask for more."""
+    waits_for_responded: int = 0
+    """How many invokes have waited for one of those, since it was last looked."""
     provision: Provision = field(default_factory=Provision)
     """Environments that are not among the others, unless an invoke that waits gets one."""
     is_retired: bool = False
