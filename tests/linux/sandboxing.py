@@ -110,13 +110,14 @@ async def ask(sandboxes: Sandboxes, directory: Path, script: str, **changes: Any
 
 def children_of(pid: int) -> list[psutil.Process]:
     """Everything below a server but its zygotes: sandboxd, and all that runs in sandboxes."""
-    return [child for child in psutil.Process(pid).children(recursive=True) if _name(child) not in _NO_SANDBOXES]
+    return [child for child in psutil.Process(pid).children(recursive=True) if name_of(child) not in _NO_SANDBOXES]
 
 
 _NO_SANDBOXES = ("lambent-plain", "lambent-zygote")
 
 
-def _name(process: psutil.Process) -> str:
+def name_of(process: psutil.Process) -> str:
+    """Nothing, of one that has ended meanwhile."""
     try:
         return str(process.name())
     except psutil.NoSuchProcess:

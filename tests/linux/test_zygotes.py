@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 import pytest
-from sandboxing import children_of
+from sandboxing import children_of, name_of
 
 from lambent.testing.service import RunningService, deploy, running_service
 from lambent.worker.runtimes import discover
@@ -187,7 +187,7 @@ def own_service(tmp_path: Path) -> Iterator[RunningService]:
 
 def zygotes_of(service: RunningService) -> list[psutil.Process]:
     below = psutil.Process(service.process.pid).children(recursive=True)
-    return [process for process in below if process.name() == "lambent-zygote"]
+    return [process for process in below if name_of(process) == "lambent-zygote"]
 
 
 def test_a_killed_zygote_is_replaced_and_its_children_live_on(own_service: RunningService) -> None:
@@ -253,7 +253,7 @@ def test_an_idle_environment_holds_little_memory_of_its_own(own_service: Running
 def wait_until_executed_ones_are_gone(service: RunningService) -> None:
     """Until the environments that were executed before the zygote was ready have made room."""
     deadline = time.monotonic() + 20
-    while any(one.name() == "python" for one in children_of(service.process.pid)[1:]):
+    while any(name_of(one) == "python" for one in children_of(service.process.pid)[1:]):
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
